@@ -1,0 +1,1 @@
+"""asynctune: asynchronous hyperparameter tuning, real or simulated under virtual time."""

@@ -1,0 +1,52 @@
+"""What a benchmark is: a tuning problem with its defaults."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from asynctune.exceptions import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """A tuning problem: what is tuned, what is measured, and how long a study of it runs.
+
+    Attributes:
+        name: Name on the command line.
+        space: Config space, a plain dict of domains and constants.
+        metric: Name of the reported metric that is optimised.
+        mode: "min" or "max".
+        resource: Name of the reported resource, such as "epoch".
+        max_resource: Levels of the resource that a full training has.
+        max_wallclock_time: Default budget of an experiment, in seconds.
+        n_workers: Default number of workers.
+        instance_types: Default instance type by cluster profile.
+        blackbox: Makes the blackbox that simulations use; None if there is none.
+        provenance: Where the blackbox's data come from, one line, shown with results.
+    """
+
+    name: str
+    space: Mapping[str, Any]
+    metric: str
+    mode: Literal["min", "max"]
+    resource: str
+    max_resource: int
+    max_wallclock_time: float
+    n_workers: int
+    instance_types: Mapping[str, str] = field(default_factory=dict)
+    blackbox: Callable[[], Any] | None = None
+    provenance: str = ""
+
+
+def load_benchmark(name: str) -> Benchmark:
+    """Return the benchmark registered as `name` under the entry points `asynctune.benchmarks`.
+
+    Raises:
+        UsageError: If no installed package registers a benchmark of this name.
+    """
+    found = {e.name: e for e in entry_points(group="asynctune.benchmarks")}
+    if name not in found:
+        raise UsageError(f"benchmark must be one of {', '.join(sorted(found))}; got {name!r}")
+    benchmark: Benchmark = found[name].load()()
+    return benchmark

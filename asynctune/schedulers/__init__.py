@@ -1,0 +1,1 @@
+"""Schedulers decide which trial runs."""

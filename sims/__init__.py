@@ -1,0 +1,1 @@
+"""Simulation of tuning experiments: blackboxes, cluster profiles and benchmarks."""
