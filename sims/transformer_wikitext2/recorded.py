@@ -1,0 +1,142 @@
+"""The recorded learning curves, one row a config, whichever methods trained it."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sims.transformer_wikitext2.sequences import config_sequence
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+NAMES = ("lr", "dropout", "batch_size", "momentum", "clip")
+EPOCHS = 40
+
+
+class Reading(NamedTuple):
+    """A curve as it was read off a figure.
+
+    Attributes:
+        method: "RS", "ASHA" or "BO".
+        trial: The trial's number in its experiment.
+        config: lr, dropout, batch_size, momentum, clip, shape ``(5,)``.
+        loss: Validation loss after each epoch, NaN where it was not seen, shape ``(40,)``.
+        sigma: Reading error of the loss, NaN where it was not seen, shape ``(40,)``.
+        epoch_seconds: Seconds an epoch, NaN if it was not measured.
+        exact: True if the config is one of the computed sequence.
+    """
+
+    method: str
+    trial: int
+    config: Vector
+    loss: Vector
+    sigma: Vector
+    epoch_seconds: float
+    exact: bool
+
+
+class Recorded(NamedTuple):
+    """Curves of `n` configs, the most accurate reading of each epoch.
+
+    Attributes:
+        configs: lr, dropout, batch_size, momentum, clip, shape ``(n, 5)``.
+        loss: Validation loss, NaN where no reading saw it, shape ``(n, 40)``.
+        sigma: Reading error of `loss`, shape ``(n, 40)``.
+        epoch_seconds: Seconds an epoch, NaN if never measured, shape ``(n,)``.
+        exact: True where the config is one of the computed sequence, so that it can be asked
+            for again, shape ``(n,)``.
+        readings: The readings behind each row.
+    """
+
+    configs: Matrix
+    loss: Matrix
+    sigma: Matrix
+    epoch_seconds: Vector
+    exact: NDArray[np.bool_]
+    readings: tuple[tuple[Reading, ...], ...]
+
+
+def as_row(config: Mapping[str, Any]) -> Vector:
+    """Return the tuned hyperparameters of `config` in the order of `NAMES`, shape ``(5,)``."""
+    return np.array([config[name] for name in NAMES], dtype=float)
+
+
+def table(name: str) -> "pl.DataFrame":
+    """Return one of the data files, such as "learning_curves", as a frame."""
+    import polars as pl
+
+    with (files(__package__) / "data" / f"{name}.parquet").open("rb") as file:
+        return pl.read_parquet(file)
+
+
+def readings() -> list[Reading]:
+    """Return every curve whose config is known well enough to learn from."""
+    import polars as pl
+
+    sequence = np.array([as_row(c) for c in config_sequence("local", 0, 400)])
+    curves = table("learning_curves")
+    bo = table("bo_curves").filter(
+        pl.col("status").is_in(["known", "recovered"]),
+        pl.col("lr").is_not_null(),
+        pl.col("dropout").is_not_null(),
+    )
+    bo = bo.with_columns(method=pl.lit("BO")).select(c for c in curves.columns if c != "confidence")
+    columns = bo.columns
+    found = []
+    for (method, trial), rows in (
+        pl.concat([curves.select(columns), bo])
+        .partition_by("method", "trial_id", as_dict=True, maintain_order=True)
+        .items()
+    ):
+        stated = rows.select(NAMES).cast(pl.Float64).row(0)
+        # Recovered configs carry four digits; some of them are configs of the sequence.
+        gap = np.abs(sequence / np.array(stated) - 1).max(axis=1)
+        nearest = int(gap.argmin())
+        exact = bool(gap[nearest] < 5e-3)
+        loss, sigma = np.full(EPOCHS, np.nan), np.full(EPOCHS, np.nan)
+        at = rows["epoch"].to_numpy() - 1
+        loss[at] = rows["val_loss"].to_numpy()
+        sigma[at] = rows["sigma"].to_numpy()
+        seconds = rows["epoch_seconds"][0]
+        found.append(
+            Reading(
+                method=str(method),
+                trial=int(trial),
+                config=sequence[nearest] if exact else np.array(stated),
+                loss=loss,
+                sigma=sigma,
+                epoch_seconds=np.nan if seconds is None else float(seconds),
+                exact=exact,
+            )
+        )
+    return found
+
+
+def merge(curves: list[Reading]) -> Recorded:
+    """Return one row a config: each epoch's most accurate reading, copies brought together."""
+    groups: dict[tuple[float, ...], list[Reading]] = {}
+    for curve in curves:
+        groups.setdefault(tuple(curve.config), []).append(curve)
+    loss = np.full((len(groups), EPOCHS), np.nan)
+    sigma = np.full_like(loss, np.nan)
+    seconds = np.full(len(groups), np.nan)
+    for i, copies in enumerate(groups.values()):
+        for copy in sorted(copies, key=lambda c: ("RS", "BO", "ASHA").index(c.method)):
+            better = ~np.isnan(copy.loss) & ~(sigma[i] <= copy.sigma)
+            loss[i, better], sigma[i, better] = copy.loss[better], copy.sigma[better]
+            if np.isnan(seconds[i]):
+                seconds[i] = copy.epoch_seconds
+    return Recorded(
+        configs=np.array(list(groups)),
+        loss=loss,
+        sigma=sigma,
+        epoch_seconds=seconds,
+        exact=np.array([copies[0].exact for copies in groups.values()]),
+        readings=tuple(tuple(copies) for copies in groups.values()),
+    )
