@@ -84,6 +84,9 @@ class ConfigSpace(Mapping[str, Any]):
     def __hash__(self) -> int:
         return hash(frozenset(self._entries.items()))
 
+    def __reduce__(self) -> tuple[type[Self], tuple[dict[str, Domain | Scalar]]]:
+        return type(self), (self._entries,)
+
     def __repr__(self) -> str:
         return f"ConfigSpace({self._entries!r})"
 

@@ -48,6 +48,10 @@ class FloatRange(Domain):
                 f"{name}: the bounds must lie in [0, 1) on a reverse log scale; "
                 f"got {lower!r} and {upper!r}"
             )
+        if self.scale == "reverse-log" and 1.0 - lower == 1.0 - upper:
+            raise SpaceError(
+                f"{name}: 1 - x must differ between the bounds; got {lower!r} and {upper!r}"
+            )
         as_float(f"{name}: upper - lower", upper - lower)
         start = position(lower, self.scale)
         for key, value in (("lower", lower), ("upper", upper), ("_start", start)):
@@ -69,7 +73,7 @@ class FloatRange(Domain):
 
     def default(self) -> float:
         """Return the arithmetic midpoint, or the geometric one on a log scale."""
-        return middle(self.lower, self.upper, self.scale)
+        return min(max(middle(self.lower, self.upper, self.scale), self.lower), self.upper)
 
     def from_unit(self, u: FloatArray) -> list[float]:
         """Map `n` uniform numbers to floats."""
