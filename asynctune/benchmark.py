@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any, Literal
 
-from asynctune.exceptions import UsageError
+from asynctune.plugins import load_plugin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +44,5 @@ def load_benchmark(name: str) -> Benchmark:
     Raises:
         UsageError: If no installed package registers a benchmark of this name.
     """
-    found = {e.name: e for e in entry_points(group="asynctune.benchmarks")}
-    if name not in found:
-        raise UsageError(f"benchmark must be one of {', '.join(sorted(found))}; got {name!r}")
-    benchmark: Benchmark = found[name].load()()
+    benchmark: Benchmark = load_plugin("asynctune.benchmarks", "benchmark", name)()
     return benchmark

@@ -1,10 +1,12 @@
 """Blackboxes: functions from a config to its learning curve and the seconds it takes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from asynctune.exceptions import UsageError
 
 Vector = NDArray[np.float64]
 
@@ -36,3 +38,41 @@ class Blackbox(Protocol):
             seed: Training seed; the same (config, seed) gives the same curve.
         """
         ...
+
+
+class FunctionBlackbox:
+    """A plain function as a blackbox.
+
+    Args:
+        function: Maps a config to (values, cumulative seconds), one of each a resource level.
+        metric: What the values are of.
+    """
+
+    def __init__(
+        self, function: Callable[[Mapping[str, Any]], tuple[ArrayLike, ArrayLike]], metric: str
+    ) -> None:
+        self._function = function
+        self._metric = metric
+
+    def curve(self, config: Mapping[str, Any], seed: int) -> Curve:
+        """Return the function's answer; `seed` has no effect on it."""
+        del seed
+        values, seconds = self._function(config)
+        return Curve(
+            {self._metric: np.asarray(values, dtype=np.float64)},
+            np.asarray(seconds, dtype=np.float64),
+        )
+
+
+def as_blackbox(thing: Any, metric: str) -> Blackbox:  # noqa: ANN401 - this is where it is checked
+    """Return `thing` as a blackbox: an object with `curve`, or a plain function.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if hasattr(thing, "curve"):
+        blackbox: Blackbox = thing
+        return blackbox
+    if callable(thing):
+        return FunctionBlackbox(thing, metric)
+    raise UsageError(f"a blackbox must be a function or have a method curve; got {thing!r}")

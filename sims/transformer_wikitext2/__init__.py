@@ -33,7 +33,7 @@ PROVENANCE = (
 )
 
 
-def blackbox() -> "Wikitext2Blackbox":
+def load_blackbox() -> "Wikitext2Blackbox":
     """Return the blackbox: recorded curves, and a surrogate where there are none."""
     from sims.transformer_wikitext2.blackbox import load
 
@@ -61,6 +61,6 @@ def benchmark() -> Benchmark:
         max_wallclock_time=18_000,
         n_workers=4,
         instance_types={"local": "ml.g4dn.12xlarge", "sagemaker": "ml.g4dn.xlarge"},
-        blackbox=blackbox,
+        blackbox=load_blackbox,
         provenance=PROVENANCE,
     )

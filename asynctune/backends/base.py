@@ -1,0 +1,91 @@
+"""What a backend is: it runs attempts of trials, and tells what happens to them.
+
+The tuner is the only caller. Every command is idempotent in (trial, attempt): given twice it
+has the effect of once. Events may be delivered more than once, but in order; of one attempt
+none may be left out.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from asynctune.events import Event
+from asynctune.orders import Expected, Order
+
+Clock = Callable[[], float]
+"""Returns the seconds since the experiment's start."""
+
+Fate = Literal["running", "ended", "unknown"]
+
+
+class Backend(Protocol):
+    """Runs attempts."""
+
+    @property
+    def virtual_time(self) -> bool:
+        """Whether it runs under virtual time only."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the settings that the experiment's course depends on, as JSON values."""
+        ...
+
+    async def open(self, clock: Clock) -> None:
+        """Get ready; `clock` tells the experiment's time. Called once, first."""
+        ...
+
+    async def start(self, order: Order) -> None:
+        """Start an attempt."""
+        ...
+
+    async def pause(self, trial: int, attempt: int) -> None:
+        """Ask an attempt to save a checkpoint and end; confirmed by `Paused`."""
+        ...
+
+    async def stop(self, trial: int, attempt: int) -> None:
+        """Ask an attempt to end; confirmed by `Ended`."""
+        ...
+
+    async def discard(self, trial: int) -> None:
+        """Learn that a trial's checkpoint is not wanted any more."""
+        ...
+
+    async def recover(self, expected: Sequence[Expected]) -> Mapping[tuple[int, int], Fate]:
+        """Look for attempts of an earlier tuner process, and adopt what still runs.
+
+        What has happened to them meanwhile is told as events that are `ready` at once.
+        """
+        ...
+
+    def ready(self) -> bool:
+        """Return whether events of the present instant are waiting."""
+        ...
+
+    async def events(self, until: float) -> Sequence[Event]:
+        """Wait for events, at most until the time `until`, and return them in order.
+
+        All events of one instant come together. Events stamped exactly at `until` are returned;
+        an empty answer says that `until` was reached. Cancelling the wait loses nothing.
+        """
+        ...
+
+    async def aclose(self, *, leave_running: bool) -> None:
+        """Stop what runs, unless it is to be left running, and give everything back."""
+        ...
+
+
+class BackendRequest(NamedTuple):
+    """What an entry point of the group `asynctune.backends` is called with.
+
+    Attributes:
+        benchmark: The benchmark.
+        profile: Name of the cluster profile.
+        n_workers: Number of workers.
+        seed: The experiment's seed.
+        options: Further settings by name; one that the backend does not know is an error.
+    """
+
+    benchmark: Any
+    profile: str
+    n_workers: int
+    seed: int
+    options: Mapping[str, Any]

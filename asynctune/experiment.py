@@ -1,0 +1,350 @@
+"""One experiment: what it is made of, running it in a folder, and what it leaves there.
+
+A folder holds `journal.jsonl`, the record of all that happened; `results.parquet`, one row a
+report, derived from it; and `metadata.json`. Running an experiment again in its folder does
+nothing if it is complete, and goes on where its journal ends if it is not.
+"""
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import orjson
+
+from asynctune import virtualtime
+from asynctune.backends.base import Backend, BackendRequest
+from asynctune.benchmark import Benchmark, load_benchmark
+from asynctune.exceptions import UsageError
+from asynctune.files import replaced_atomically
+from asynctune.journal import (
+    JournalWriter,
+    cut_torn_tail,
+    header_line,
+    read_header,
+    read_lines,
+)
+from asynctune.ledger import Ledger
+from asynctune.methods import Pair, Problem, make_method
+from asynctune.plugins import load_plugin
+from asynctune.proposer import InlineProposer, Proposer, ThreadProposer
+from asynctune.replay import Replayed, replay
+from asynctune.space import ConfigSpace
+from asynctune.stopping import RetryPolicy, StoppingCriterion
+from asynctune.tuner import Observer, Outcome, Tuner
+
+JOURNAL: Final = "journal.jsonl"
+METADATA: Final = "metadata.json"
+RESULTS: Final = "results.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """The inputs of one tuning run. Two runs of equal inputs under simulation are equal.
+
+    Attributes:
+        tag: Name of the study.
+        method: Name of the method.
+        benchmark: Name of the benchmark, or the benchmark itself.
+        n_workers: Number of workers.
+        seed: Number of the repetition within the study.
+        scheduler_seed: Seed that everything random in the experiment comes from.
+        random_seed: The study's master seed, for the record.
+        stopping: When the experiment is over.
+        backend: Name of the backend.
+        profile: Name of the cluster profile.
+        backend_options: Further settings of the backend, such as numbers of the profile.
+        method_options: Settings of the method.
+        retries: Retry budgets.
+        points_to_evaluate: Configs to begin with; None means the midpoint, () none.
+        decision_cost: Virtual seconds that a proposal takes in a simulation.
+        lookahead: Proposals held in stock in a real run.
+    """
+
+    tag: str
+    method: str
+    benchmark: str | Benchmark
+    n_workers: int
+    seed: int
+    scheduler_seed: int
+    stopping: StoppingCriterion
+    random_seed: int = 0
+    backend: str = "simulated"
+    profile: str = "sagemaker"
+    backend_options: Mapping[str, Any] = field(default_factory=dict)
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    points_to_evaluate: Sequence[Mapping[str, Any]] | None = None
+    decision_cost: float = 0.0
+    lookahead: int = 1
+
+    @property
+    def name(self) -> str:
+        """The name of the experiment's folder within its study."""
+        return f"{self.method}-{self.n_workers}w-{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """An experiment put together."""
+
+    benchmark: Benchmark
+    pair: Pair
+    ledger: Ledger
+    backend: Backend
+    inputs: dict[str, Any]
+
+
+def run_experiment(
+    experiment: Experiment, folder: Path, *, observer: Observer | None = None
+) -> dict[str, Any]:
+    """Run an experiment in its folder to its end, from wherever its journal ends.
+
+    Args:
+        experiment: The inputs.
+        folder: Where its files are; made if it does not exist.
+        observer: Called with (ledger, seconds) after every instant; must change nothing.
+
+    Returns:
+        The metadata, as in `metadata.json`.
+
+    Raises:
+        UsageError: If the inputs are not valid, or the folder holds another experiment.
+    """
+    parts = _assemble(experiment)
+    done = _check_folder(folder, parts.inputs)
+    if done is not None:
+        return done
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = folder / JOURNAL
+    replayed = _open_journal(journal, parts)
+    begin = time.perf_counter()
+    metadata = _describe(experiment, parts)
+    _write_metadata(folder, metadata | {"status": "running"})
+    if replayed is None or replayed.finished is None:
+        outcome = _run(experiment, parts, journal, replayed, observer)
+    else:
+        outcome = Outcome(replayed.finished, replayed.time)
+    from asynctune.records import write_results
+
+    write_results(read_lines(journal), parts.benchmark.resource, folder / RESULTS)
+    metadata |= _summary(parts.ledger, outcome) | {
+        "status": "complete",
+        "host_seconds": time.perf_counter() - begin,
+        "host": {"python": platform.python_version(), "platform": platform.platform()},
+    }
+    _write_metadata(folder, metadata)
+    return metadata
+
+
+def read_metadata(folder: Path) -> dict[str, Any] | None:
+    """Return what `metadata.json` of a folder says; None if there is no such file."""
+    path = folder / METADATA
+    if not path.exists():
+        return None
+    found: dict[str, Any] = orjson.loads(path.read_bytes())
+    return found
+
+
+def experiment_inputs(experiment: Experiment) -> dict[str, Any]:
+    """Return all that the experiment's course depends on, as JSON values.
+
+    Raises:
+        UsageError: If the inputs are not valid.
+    """
+    return _assemble(experiment).inputs
+
+
+def replay_experiment(experiment: Experiment, folder: Path) -> Ledger:
+    """Return the ledger as it stands at the end of the journal in `folder`."""
+    parts = _assemble(experiment)
+    replay(parts.ledger, read_lines(folder / JOURNAL), lookahead=_lookahead(experiment, parts))
+    return parts.ledger
+
+
+def _assemble(experiment: Experiment) -> _Parts:
+    """Put the parts together, which checks all inputs."""
+    benchmark = experiment.benchmark
+    if isinstance(benchmark, str):
+        benchmark = load_benchmark(benchmark)
+    full = ConfigSpace(benchmark.space)
+    # Constants are the backend's business: they take no part in the search, nor in the journal.
+    space = ConfigSpace(full.domains)
+    points = experiment.points_to_evaluate
+    if points is not None:
+        points = [_without_constants(point, full) for point in points]
+    problem = Problem(space, benchmark.max_resource, experiment.scheduler_seed, points)
+    pair = make_method(experiment.method, problem, experiment.method_options)
+    ledger = Ledger(
+        pair.scheduler,
+        n_workers=experiment.n_workers,
+        metric=benchmark.metric,
+        mode=benchmark.mode,
+        max_resource=benchmark.max_resource,
+        stopping=experiment.stopping,
+        retries=experiment.retries,
+    )
+    request = BackendRequest(
+        benchmark,
+        experiment.profile,
+        experiment.n_workers,
+        experiment.scheduler_seed,
+        experiment.backend_options,
+    )
+    backend: Backend = load_plugin("asynctune.backends", "backend", experiment.backend)(request)
+    inputs = {
+        "benchmark": benchmark.name,
+        "metric": benchmark.metric,
+        "mode": benchmark.mode,
+        "resource": benchmark.resource,
+        "space": full.to_json(),
+        "method": experiment.method,
+        **pair.scheduler.describe(),
+        "searcher": dict(pair.searcher.describe()),
+        "n_workers": experiment.n_workers,
+        "seed": experiment.seed,
+        "scheduler_seed": experiment.scheduler_seed,
+        "stopping": experiment.stopping.describe(),
+        "retries": experiment.retries.describe(),
+        "backend": {"name": experiment.backend, **backend.describe()},
+        "decision_cost": experiment.decision_cost,
+    }
+    # As they will be read back: tuples become lists.
+    return _Parts(benchmark, pair, ledger, backend, orjson.loads(orjson.dumps(inputs)))
+
+
+def _without_constants(point: Mapping[str, Any], space: ConfigSpace) -> dict[str, Any]:
+    """Return a point to evaluate without the space's constants, which it may repeat."""
+    for name, value in space.constants.items():
+        if name in point and point[name] != value:
+            raise UsageError(
+                f"{name} is {value!r} in the config space; a point to evaluate says {point[name]!r}"
+            )
+    return {name: value for name, value in point.items() if name not in space.constants}
+
+
+def _check_folder(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the metadata if the experiment is complete; refuse a folder of another one."""
+    found = read_header(folder / JOURNAL)
+    if found is None:
+        return None
+    for name in sorted({*inputs, *found}):
+        if inputs.get(name) != found.get(name):
+            raise UsageError(
+                f"{folder} holds another experiment: its {name} is {found.get(name)}, "
+                f"not {inputs.get(name)}; use another tag or results folder"
+            )
+    metadata = read_metadata(folder)
+    if metadata is None or metadata["status"] != "complete" or not (folder / RESULTS).exists():
+        return None
+    return metadata
+
+
+def _lookahead(experiment: Experiment, parts: _Parts) -> int:
+    return 0 if parts.backend.virtual_time else experiment.lookahead
+
+
+def _open_journal(journal: Path, parts: _Parts) -> Replayed | None:
+    """Begin a journal, or replay the one that is there; returns where it ends."""
+    if read_header(journal) is None:
+        journal.write_bytes(
+            orjson.dumps(header_line(parts.inputs), option=orjson.OPT_APPEND_NEWLINE)
+        )
+        return None
+    cut_torn_tail(journal)
+    return replay(parts.ledger, read_lines(journal))
+
+
+def _run(
+    experiment: Experiment,
+    parts: _Parts,
+    journal: Path,
+    replayed: Replayed | None,
+    observer: Observer | None,
+) -> Outcome:
+    virtual = parts.backend.virtual_time
+    begun = 0.0 if replayed is None else replayed.time
+    writer = JournalWriter(journal, durable=not virtual)
+    searcher = parts.pair.searcher
+
+    def tuner(proposer: Proposer) -> Tuner:
+        loop = virtualtime.current_loop()
+        origin = anyio.current_time() - begun
+        clock = (lambda: anyio.current_time() - origin) if loop is None else loop.time
+        return Tuner(
+            parts.ledger,
+            parts.backend,
+            writer,
+            proposer,
+            clock,
+            lookahead=_lookahead(experiment, parts),
+            observer=observer,
+            replayed=replayed,
+        )
+
+    async def simulate() -> Outcome:
+        return await tuner(InlineProposer(searcher, experiment.decision_cost)).run()
+
+    async def really() -> Outcome:
+        async with anyio.create_task_group() as tasks:
+            outcome = await tuner(ThreadProposer(searcher, tasks)).run()
+            tasks.cancel_scope.cancel()
+        return outcome
+
+    try:
+        return virtualtime.run(simulate, start=begun) if virtual else anyio.run(really)
+    finally:
+        writer.close()
+
+
+def _describe(experiment: Experiment, parts: _Parts) -> dict[str, Any]:
+    benchmark = parts.benchmark
+    return {
+        "tag": experiment.tag,
+        "method": experiment.method,
+        "benchmark": benchmark.name,
+        "backend": experiment.backend,
+        "profile": experiment.profile,
+        "n_workers": experiment.n_workers,
+        "seed": experiment.seed,
+        "random_seed": experiment.random_seed,
+        "scheduler_seed": experiment.scheduler_seed,
+        "metric": benchmark.metric,
+        "mode": benchmark.mode,
+        "resource": benchmark.resource,
+        "max_resource": benchmark.max_resource,
+        "max_wallclock_time": experiment.stopping.describe().get("max_wallclock_time"),
+        "provenance": benchmark.provenance,
+        "inputs": parts.inputs,
+    }
+
+
+def _summary(ledger: Ledger, outcome: Outcome) -> dict[str, Any]:
+    busy = ledger.busy_seconds + sum(outcome.time - ledger.trials[t].since for t in ledger.busy)
+    available = ledger.n_workers * outcome.time
+    return {
+        "stopped_by": outcome.reason,
+        "experiment_seconds": outcome.time,
+        "n_trials": len(ledger.trials),
+        "n_reports": ledger.reports,
+        "n_failed": ledger.failed,
+        "best_metric": ledger.best_metric,
+        "best_trial": ledger.best_trial,
+        "total_cost_usd": ledger.cost,
+        "worker_busy_seconds": busy,
+        "utilisation": busy / available if available else 0.0,
+    }
+
+
+def _write_metadata(folder: Path, metadata: Mapping[str, Any]) -> None:
+    text = orjson.dumps(metadata, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    with replaced_atomically(folder / METADATA) as temporary:
+        temporary.write_bytes(text)
+
+
+def scheduler_seed(random_seed: int, seed: int) -> int:
+    """Return the seed of repetition `seed` in a study with master seed `random_seed`."""
+    return (random_seed + seed) % (2**31 - 1)

@@ -1,0 +1,288 @@
+"""The journal: one append-only file of JSON lines that holds all facts of an experiment.
+
+The first line is the header with the experiment's inputs. Every further line is one fact:
+a command before it is carried out, an event as it is observed, a report together with the
+decision on it. A line's number is its sequence number. Results are derived from it, and a
+restart replays it. Numbers that are not finite are the strings "nan", "inf" and "-inf".
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from math import inf, isfinite, nan
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+from asynctune.events import CapacityChanged, Cause, Ended, Event, Failed, Paused, Report, Started
+from asynctune.exceptions import JournalError
+from asynctune.ledger import Launch, Promise, Seen
+from asynctune.schedulers.base import RungEntry
+from asynctune.searchers.base import Fit, Proposal
+
+FORMAT: Final = 1
+Line = dict[str, Any]
+
+
+def encode_number(x: float) -> float | str:
+    """Return `x` as a JSON value: itself if it is finite, else "nan", "inf" or "-inf"."""
+    return x if isfinite(x) else str(float(x))
+
+
+def decode_number(x: float | str) -> float:
+    """Return the number that `encode_number` made a JSON value of."""
+    return {"nan": nan, "inf": inf, "-inf": -inf}[x] if isinstance(x, str) else x
+
+
+def rung_line(why: RungEntry) -> Line:
+    """Return what is written of a rung's word on a trial."""
+    return {
+        "level": why.level,
+        "value": encode_number(why.value),
+        "entries": why.entries,
+        "cutoff": None if why.cutoff is None else encode_number(why.cutoff),
+    }
+
+
+def event_line(event: Event, seen: Seen) -> Line:
+    """Return the line of an event and of what became of it."""
+    if isinstance(event, Report):
+        line: Line = {
+            "t": event.time,
+            "event": "report",
+            "trial": event.trial,
+            "attempt": event.attempt,
+            "index": event.index,
+            "resource": event.resource,
+            "metrics": {
+                name: value if isfinite(value) else encode_number(value)
+                for name, value in event.metrics.items()
+            },
+            "cost": event.cost,
+            "source": event.source,
+            "status": seen.status,
+        }
+        decision = seen.decision
+        if decision is not None:
+            line["decision"] = decision.action
+            if decision.why is not None:
+                line["rung"] = rung_line(decision.why)
+        return line
+    if isinstance(event, CapacityChanged):
+        return {"t": event.time, "event": "capacity", "n": event.n, "reason": event.reason}
+    line = {
+        "t": event.time,
+        "event": type(event).__name__.lower(),
+        "trial": event.trial,
+        "attempt": event.attempt,
+    }
+    if isinstance(event, Failed):
+        line |= {"cause": str(event.cause), "message": event.message}
+    if isinstance(event, Failed | Paused):
+        line["resource"] = event.resource
+    if not isinstance(event, Started):
+        line["cost"] = event.cost
+    line["state"] = str(seen.status)
+    return line
+
+
+def line_event(line: Mapping[str, Any]) -> Event | None:
+    """Return the event of a line; None if the line is not of an event."""
+    t = line["t"]
+    match line["event"]:
+        case "report":
+            metrics = {name: decode_number(value) for name, value in line["metrics"].items()}
+            return Report(
+                t,
+                line["trial"],
+                line["attempt"],
+                line["index"],
+                line["resource"],
+                metrics,
+                line["cost"],
+                line["source"],
+            )
+        case "started":
+            return Started(t, line["trial"], line["attempt"])
+        case "paused":
+            return Paused(t, line["trial"], line["attempt"], line["resource"], line["cost"])
+        case "ended":
+            return Ended(t, line["trial"], line["attempt"], line["cost"])
+        case "failed":
+            return Failed(
+                t,
+                line["trial"],
+                line["attempt"],
+                Cause(line["cause"]),
+                line["message"],
+                line["resource"],
+                line["cost"],
+            )
+        case "capacity":
+            return CapacityChanged(t, line["n"], line["reason"])
+        case _:
+            return None
+
+
+def launch_line(now: float, launch: Launch) -> Line:
+    """Return the line of a command to start an attempt."""
+    order = launch.order
+    line: Line = {
+        "t": now,
+        "event": "start",
+        "trial": order.trial,
+        "attempt": order.attempt,
+        "slot": order.slot,
+        "from": order.from_resource,
+        "until": order.until,
+    }
+    if launch.why is not None:
+        line["rung"] = rung_line(launch.why)
+    return line
+
+
+def promise_line(now: float, promise: Promise) -> Line:
+    """Return the line of a promotion whose start must wait for the confirmation of its pause."""
+    return {
+        "t": now,
+        "event": "promise",
+        "trial": promise.trial,
+        "until": promise.until,
+        "rung": rung_line(promise.why),
+    }
+
+
+def request_line(now: float, k: int, seen: int, *, ahead: bool) -> Line:
+    """Return the line of a request for a proposal."""
+    line: Line = {"t": now, "event": "proposal_requested", "k": k, "seen": seen}
+    return line | {"ahead": True} if ahead else line
+
+
+def proposal_line(now: float, proposal: Proposal, cost: float) -> Line:
+    """Return the line of a proposal that is ready; `cost` is the seconds it took."""
+    line: Line = {
+        "t": now,
+        "event": "proposal_ready",
+        "k": proposal.k,
+        "config": None if proposal.config is None else dict(proposal.config),
+        "origin": proposal.origin,
+    }
+    if proposal.fit is not None:
+        line["fit"] = {
+            "parameters": list(proposal.fit.parameters),
+            "observations": proposal.fit.observations,
+        }
+    return line | {"cost": cost} if cost else line
+
+
+def line_proposal(line: Mapping[str, Any]) -> Proposal:
+    """Return the proposal of a line."""
+    fit = line.get("fit")
+    return Proposal(
+        line["k"],
+        line["config"],
+        None if fit is None else Fit(tuple(fit["parameters"]), fit["observations"]),
+        line["origin"],
+    )
+
+
+class JournalWriter:
+    """Appends lines to a journal. The lines of one instant are one write.
+
+    Args:
+        path: The file; its folder exists.
+        durable: Write each instant at once, so that a killed process loses at most the
+            instant at hand; `sync` then asks the disk as well. If False lines are gathered
+            into larger writes, which is enough where a lost tail is simulated again.
+    """
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        self._durable = durable
+        buffering = 0 if durable else 1 << 20
+        self._file: BinaryIO = path.open("ab", buffering=buffering)
+        self._lines: list[bytes] = []
+
+    def append(self, line: Line) -> None:
+        """Append a line to the instant at hand."""
+        self._lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+    def commit(self) -> None:
+        """Write the lines of the instant at hand."""
+        if self._lines:
+            self._file.write(b"".join(self._lines))
+            self._lines.clear()
+
+    def sync(self) -> None:
+        """Write, and where the journal is durable wait until the disk has it."""
+        self.commit()
+        if self._durable:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        self.commit()
+        self._file.close()
+
+
+def header_line(inputs: Mapping[str, Any]) -> Line:
+    """Return the first line of a journal."""
+    return {"event": "header", "format": FORMAT, "inputs": dict(inputs)}
+
+
+def read_header(path: Path) -> Mapping[str, Any] | None:
+    """Return the inputs in a journal's header; None if there is no journal, or not even a header.
+
+    Raises:
+        JournalError: If the file does not begin with a header of a format known here.
+    """
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        first = file.readline()
+    if not first.endswith(b"\n"):
+        return None
+    try:
+        line = orjson.loads(first)
+        known = line["event"] == "header" and line["format"] == FORMAT
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise JournalError(
+            f"{path} must begin with a journal header of format {FORMAT}; got {first[:80]!r}"
+        )
+    inputs: Mapping[str, Any] = line["inputs"]
+    return inputs
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Yield the lines after the header; a torn last line is left out.
+
+    Raises:
+        JournalError: If a line that is not the last one is no JSON.
+    """
+    with path.open("rb") as file:
+        file.readline()
+        for number, raw in enumerate(file, start=1):
+            if not raw.endswith(b"\n"):
+                return
+            try:
+                yield orjson.loads(raw)
+            except orjson.JSONDecodeError as error:
+                raise JournalError(f"{path}, line {number} is no JSON: {raw[:80]!r}") from error
+
+
+def cut_torn_tail(path: Path) -> None:
+    """Cut off what follows the last complete line of a journal, as a killed writer leaves it."""
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        block = 1 << 16
+        end = size
+        while end > 0:
+            start = max(0, end - block)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                file.truncate(start + newline + 1)
+                return
+            end = start
+        file.truncate(0)

@@ -1,0 +1,390 @@
+"""The ledger: all that is known of an experiment, and the one place where it changes.
+
+It stands between the scheduler, which knows trials, and the tuner, which talks to a backend:
+it numbers attempts and workers, classifies reports (new, repeated, late), keeps each cause
+of failure within its budget, and counts what the stopping criterion looks at. It is pure: no
+IO, no clock. The live tuner and a restart from the journal drive it through the same calls.
+"""
+
+from heapq import heappop, heappush
+from math import inf, isfinite
+from typing import Final, Literal, NamedTuple
+
+from asynctune.events import (
+    CapacityChanged,
+    Cause,
+    Ended,
+    Event,
+    Failed,
+    Paused,
+    Report,
+    Started,
+    TrialEvent,
+)
+from asynctune.exceptions import IllegalEventError, UsageError
+from asynctune.orders import Order
+from asynctune.schedulers.base import (
+    CONTINUE,
+    Decision,
+    Exhausted,
+    Propose,
+    Resume,
+    RungEntry,
+    Scheduler,
+    Start,
+    Wait,
+    WaitReason,
+)
+from asynctune.searchers.base import Proposal
+from asynctune.stopping import RetryPolicy, StoppingCriterion
+from asynctune.trial import BUSY, TRANSITIONS, State, Trial
+
+
+class Launch(NamedTuple):
+    """Command: start an attempt. `why` is set where the trial was promoted."""
+
+    order: Order
+    why: RungEntry | None = None
+
+
+class Promise(NamedTuple):
+    """A trial was promoted whose pause is not confirmed yet: it goes on as soon as it is."""
+
+    trial: int
+    until: int
+    why: RungEntry
+
+
+class Seen(NamedTuple):
+    """What became of an event.
+
+    Attributes:
+        status: "running", "late" or "repeated" for a report; the trial's new state otherwise.
+        decision: The scheduler's decision on a new report, else None.
+        discard: Whether the trial's checkpoint is not wanted any more.
+    """
+
+    status: str
+    decision: Decision | None = None
+    discard: bool = False
+
+
+Step = Launch | Promise | Propose | Wait | Exhausted
+
+_WENT_ON: Final = Seen("running", CONTINUE)
+_REPEATED: Final = Seen("repeated")
+_LATE: Final = Seen("late")
+_STATE_AFTER: Final = {"pause": State.PAUSING, "stop": State.STOPPING}
+
+
+class Ledger:
+    """The state of one experiment.
+
+    Args:
+        scheduler: Decides on trials.
+        n_workers: Number of workers; fewer are used while the backend's capacity is lower.
+        metric: Name of the metric that is optimised.
+        mode: "min" or "max".
+        max_resource: Resource level at which a trial is complete.
+        stopping: When the experiment is over.
+        retries: Retry budgets.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        *,
+        n_workers: int,
+        metric: str,
+        mode: Literal["min", "max"],
+        max_resource: int,
+        stopping: StoppingCriterion,
+        retries: RetryPolicy | None = None,
+    ) -> None:
+        if n_workers < 1:
+            raise UsageError(f"n_workers must be at least 1; got {n_workers}")
+        if mode not in ("min", "max"):
+            raise UsageError(f"mode must be min or max; got {mode!r}")
+        self.scheduler = scheduler
+        self.metric = metric
+        self.mode = mode
+        self.max_resource = max_resource
+        self.stopping = stopping
+        self.retries = retries or RetryPolicy()
+        self.n_workers = n_workers
+        self.capacity = n_workers
+        self.trials: list[Trial] = []
+        self.busy: dict[int, None] = {}  # trials that hold a worker, in the order of their start
+        self.reports = 0
+        self.resource_total = 0
+        self.cost = 0.0
+        self.busy_seconds = 0.0
+        self.failed = 0
+        self.best_value = inf  # signed: smaller is better
+        self.best_trial: int | None = None
+        self._sign = 1.0 if mode == "min" else -1.0
+        self._free = list(range(n_workers))
+        self._free_since: list[float | None] = [None] * n_workers
+        self._due: list[tuple[float, int]] = []  # trials to be tried again, and when
+        self._ended: str | None = None
+        self._counting = any(
+            bound is not None
+            for bound in (
+                stopping.max_evaluations,
+                stopping.max_resource_total,
+                stopping.max_cost,
+                stopping.metric_value,
+            )
+        )
+
+    @property
+    def free(self) -> int:
+        """Number of workers that could start an attempt now."""
+        return min(self.n_workers, self.capacity) - len(self.busy)
+
+    @property
+    def best_metric(self) -> float | None:
+        """Best finite value of the metric so far, as reported; None if there is none."""
+        return None if self.best_trial is None else self._sign * self.best_value
+
+    def next(self, now: float) -> Step:
+        """Say what a free worker should do at time `now`, and take it as done."""
+        if self._due and self._due[0][0] <= now:
+            return self._launch(self.trials[heappop(self._due)[1]], now)
+        limit = self.stopping.max_trials
+        while True:
+            action = self.scheduler.next(new=limit is None or len(self.trials) < limit)
+            if isinstance(action, Start):
+                trial = Trial(action.trial, action.until)
+                self.trials.append(trial)
+                return self._launch(trial, now)
+            if isinstance(action, Resume):
+                trial = self.trials[action.trial]
+                trial.until = action.until
+                trial.held = False
+                if trial.state is State.PAUSED:
+                    trial.state = State.QUEUED
+                    return self._launch(trial, now, action.why)
+                return Promise(*action)
+            if self._due and not isinstance(action, Propose):
+                return Wait("back-off")
+            return action
+
+    def next_due(self) -> float:
+        """Return when the next retry is due; inf if none is waiting."""
+        return self._due[0][0] if self._due else inf
+
+    def accept(self, proposal: Proposal) -> None:
+        """Take a proposal that was asked for."""
+        self.scheduler.accept(proposal)
+
+    def observe(self, event: Event) -> Seen | None:
+        """Take an event.
+
+        Returns:
+            What became of it, or None if it had been delivered before and is to be ignored.
+
+        Raises:
+            IllegalEventError: If the event cannot happen in the trial's state; nothing changed.
+            UsageError: If a report lacks the metric that is optimised; nothing changed.
+        """
+        if isinstance(event, Report):
+            return self._report(event)
+        if isinstance(event, CapacityChanged):
+            self.capacity = event.n
+            return Seen(f"capacity {event.n}")
+        trial = self._known(event)
+        if event.attempt < trial.attempt or trial.state not in BUSY:
+            return None
+        return self._change(event, trial)
+
+    def stop(self, trial: int, now: float) -> bool:
+        """Note that a running trial is to be stopped, not by the scheduler; False if it was."""
+        entry = self.trials[trial]
+        after = TRANSITIONS.get((entry.state, "stop"))
+        if after is None:
+            return False
+        self._enter(entry, after, now)
+        return True
+
+    def over(self) -> str | None:
+        """Return why the experiment is over, or None while it goes on."""
+        if self._ended is None and self._counting:
+            self._ended = self._bound_reached()
+        return self._ended
+
+    def end(self, reason: str) -> None:
+        """Note that the experiment is over."""
+        self._ended = self._ended or reason
+
+    def idle_reasons(self, reason: WaitReason) -> dict[str, int]:
+        """Return how many workers are idle for which reason, `reason` being the free ones'."""
+        counts: dict[str, int] = {}
+        if self.free > 0:
+            counts[reason] = self.free
+        quota = self.n_workers - max(self.capacity, len(self.busy))
+        if quota > 0:
+            counts["quota"] = quota
+        return counts
+
+    def story(self, trial: int) -> tuple[str, ...]:
+        """Return a trial's changes of state so far, one line each."""
+        told = self.trials[trial].story if 0 <= trial < len(self.trials) else []
+        return tuple(f"{state} at {time:.6g} s" for time, state in told)
+
+    def _bound_reached(self) -> str | None:
+        bounds = self.stopping
+        for name, count in (
+            ("max_evaluations", self.reports),
+            ("max_resource_total", self.resource_total),
+            ("max_cost", self.cost),
+        ):
+            bound = getattr(bounds, name)
+            if bound is not None and count >= bound:
+                return name
+        wanted = bounds.metric_value
+        if wanted is not None and self.best_value <= self._sign * wanted:
+            return "metric_value"
+        return None
+
+    def _known(self, event: TrialEvent) -> Trial:
+        """Return the trial of an event, having checked that the attempt was ever started."""
+        if not 0 <= event.trial < len(self.trials):
+            raise IllegalEventError(f"no such trial was started: {event}", event.trial)
+        trial = self.trials[event.trial]
+        if event.attempt > trial.attempt:
+            raise self._illegal(event, f"no such attempt was started: {event}")
+        return trial
+
+    def _illegal(self, event: TrialEvent, message: str) -> IllegalEventError:
+        return IllegalEventError(message, event.trial, self.story(event.trial))
+
+    def _enter(self, trial: Trial, state: State, now: float) -> None:
+        trial.state = state
+        trial.story.append((now, state))
+
+    def _launch(self, trial: Trial, now: float, why: RungEntry | None = None) -> Launch:
+        trial.attempt += 1
+        # A pause that came late can have left a checkpoint beyond the next rung.
+        trial.until = min(max(trial.until, trial.checkpoint + 1), self.max_resource)
+        trial.slot = heappop(self._free)
+        trial.reports = 0
+        trial.since = now
+        trial.attempt_cost = 0.0
+        self.busy[trial.number] = None
+        self._enter(trial, TRANSITIONS[trial.state, "start"], now)
+        order = Order(
+            trial.number,
+            trial.attempt,
+            trial.slot,
+            self.scheduler.config(trial.number),
+            trial.checkpoint,
+            trial.until,
+            self._free_since[trial.slot],
+        )
+        return Launch(order, why)
+
+    def _report(self, event: Report) -> Seen | None:
+        trial = self._known(event)
+        if event.attempt < trial.attempt or event.index < trial.reports:
+            return None
+        state = trial.state
+        if state not in BUSY or event.index > trial.reports:
+            wanted = f"a report {trial.reports}" if state in BUSY else "no report"
+            raise self._illegal(event, f"{wanted} can come in state {state}; got {event}")
+        if self.metric not in event.metrics:
+            names = ", ".join(event.metrics) or "nothing"
+            raise UsageError(f"a report must have the metric {self.metric!r}; got {names}")
+        if state is State.STARTING:
+            self._enter(trial, State.RUNNING, event.time)
+        trial.reports += 1
+        self.reports += 1
+        self.cost += event.cost - trial.attempt_cost
+        trial.attempt_cost = event.cost
+        if state is State.PAUSING or state is State.STOPPING:
+            return _LATE
+        if event.resource <= trial.highest:
+            return _REPEATED
+        self.resource_total += event.resource - trial.highest
+        trial.highest = event.resource
+        value = self._value(event, trial.number)
+        decision = self.scheduler.report(trial.number, event.resource, value)
+        if decision is CONTINUE:
+            return _WENT_ON
+        after = _STATE_AFTER.get(decision.action)
+        if after is not None:
+            trial.held = after is State.PAUSING
+            self._enter(trial, after, event.time)
+        return Seen("running", decision)
+
+    def _value(self, event: Report, trial: int) -> float:
+        """Return a report's value, signed so that smaller is better, and note the best."""
+        value = self._sign * event.metrics[self.metric]
+        if not isfinite(value):
+            return inf  # recorded as it is, but it never wins
+        if value < self.best_value:
+            self.best_value = value
+            self.best_trial = trial
+        return value
+
+    def _change(self, event: Started | Paused | Ended | Failed, trial: Trial) -> Seen:
+        """Take an event that changes the state of a trial's running attempt."""
+        word = type(event).__name__.lower()
+        if isinstance(event, Started):
+            self._enter(trial, TRANSITIONS[trial.state, word], event.time)
+            return Seen(trial.state)
+        if isinstance(event, Ended) and trial.state is not State.STOPPING and not trial.highest:
+            message = "it ended without any report"
+            event = Failed(*event[:3], Cause.USER_ERROR, message, 0, event.cost)
+            word = "failed"
+        if isinstance(event, Failed) and trial.highest >= self.max_resource:
+            word = "ended"  # all its results are in: what happens afterwards changes nothing
+        after = TRANSITIONS[trial.state, word]
+        self._release(trial, event)
+        self._enter(trial, after, event.time)
+        if after is State.PAUSED:
+            trial.checkpoint = trial.highest if isinstance(event, Ended) else event.resource
+            if not trial.held:  # promoted meanwhile, or paused by something else than the scheduler
+                self._again(trial, event.time)
+            return Seen(trial.state)
+        if after is State.FAILED:
+            assert isinstance(event, Failed)  # noqa: S101 - no other event leads there
+            return self._fail(trial, event)
+        self._finish(trial, failed=False)
+        return Seen(trial.state, discard=trial.highest < self.max_resource)
+
+    def _release(self, trial: Trial, event: Paused | Ended | Failed) -> None:
+        del self.busy[trial.number]
+        heappush(self._free, trial.slot)
+        self._free_since[trial.slot] = event.time
+        trial.slot = -1
+        self.busy_seconds += event.time - trial.since
+        self.cost += event.cost - trial.attempt_cost
+        trial.cost += event.cost
+        trial.attempt_cost = 0.0
+
+    def _again(self, trial: Trial, due: float) -> None:
+        """Queue another attempt of a trial, at time `due` or later."""
+        trial.state = TRANSITIONS[trial.state, "queue"]
+        heappush(self._due, (due, trial.number))
+
+    def _fail(self, trial: Trial, event: Failed) -> Seen:
+        if trial.failures is None:
+            trial.failures = {}
+        count = trial.failures[event.cause] = trial.failures.get(event.cause, 0) + 1
+        if count <= getattr(self.retries, event.cause):
+            delay = 0.0
+            if event.cause is Cause.INFRASTRUCTURE:
+                delay = self.retries.backoff * 2.0 ** (count - 1)
+            trial.checkpoint = event.resource
+            self._again(trial, event.time + delay)
+            return Seen(trial.state)
+        self.failed += 1
+        self._finish(trial, failed=True)
+        if self.failed > self.retries.max_failures:
+            self.end("max_failures")
+        return Seen(trial.state, discard=True)
+
+    def _finish(self, trial: Trial, *, failed: bool) -> None:
+        trial.finished = True
+        self.scheduler.finished(trial.number, failed=failed)

@@ -1,0 +1,104 @@
+"""The methods by name: which scheduler with which searcher."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from asynctune.exceptions import UsageError
+from asynctune.schedulers.asha import ASHA
+from asynctune.schedulers.base import Scheduler
+from asynctune.schedulers.fifo import FIFO
+from asynctune.searchers.base import Searcher
+from asynctune.searchers.random import InitialConfigs, RandomSearcher
+from asynctune.space import Config, ConfigSpace
+
+
+class Pair(NamedTuple):
+    """What an experiment is decided by."""
+
+    scheduler: Scheduler
+    searcher: Searcher
+
+
+class Problem(NamedTuple):
+    """What a method is told of the tuning problem.
+
+    Attributes:
+        space: The config space.
+        max_resource: Resource level at which a trial is complete.
+        seed: The experiment's seed; all methods of one seed see the same initial configs.
+        points_to_evaluate: Configs to begin with; None means the midpoint, () none.
+    """
+
+    space: ConfigSpace
+    max_resource: int
+    seed: int
+    points_to_evaluate: Sequence[Config] | None = None
+
+    def initial(self) -> InitialConfigs:
+        """Return the sequence of initial configs."""
+        return InitialConfigs(self.space, self.seed, self.points_to_evaluate)
+
+
+def _random_search(problem: Problem, options: Mapping[str, Any]) -> Pair:
+    _only(options, ())
+    return Pair(FIFO(max_resource=problem.max_resource), RandomSearcher(problem.initial()))
+
+
+def _bayesian_optimisation(problem: Problem, options: Mapping[str, Any]) -> Pair:
+    from asynctune.searchers.bo import BOSearcher
+
+    _only(options, ("num_init_random",))
+    searcher = BOSearcher(problem.space, problem.seed, problem.initial(), **options)
+    return Pair(FIFO(max_resource=problem.max_resource), searcher)
+
+
+_ASHA_OPTIONS: Final = ("type", "grace_period", "reduction_factor", "continue_in_place")
+
+
+def _asha(problem: Problem, options: Mapping[str, Any]) -> Pair:
+    _only(options, _ASHA_OPTIONS)
+    scheduler = ASHA(max_resource=problem.max_resource, **options)
+    return Pair(scheduler, RandomSearcher(problem.initial()))
+
+
+def _mobster(problem: Problem, options: Mapping[str, Any]) -> Pair:
+    from asynctune.searchers.mobster import MOBSTERSearcher
+
+    own = ("num_init_random", "max_data")
+    _only(options, (*_ASHA_OPTIONS, *own))
+    searcher = MOBSTERSearcher(
+        problem.space,
+        problem.seed,
+        problem.initial(),
+        max_resource=problem.max_resource,
+        **{name: value for name, value in options.items() if name in own},
+    )
+    rungs = {name: value for name, value in options.items() if name in _ASHA_OPTIONS}
+    return Pair(ASHA(max_resource=problem.max_resource, **rungs), searcher)
+
+
+METHODS: Final[dict[str, Callable[[Problem, Mapping[str, Any]], Pair]]] = {
+    "RS": _random_search,
+    "BO": _bayesian_optimisation,
+    "ASHA": _asha,
+    "MOBSTER": _mobster,
+}
+"""Makers of (scheduler, searcher) by the method's name, in the order they are shown in."""
+
+
+def make_method(name: str, problem: Problem, options: Mapping[str, Any] | None = None) -> Pair:
+    """Return scheduler and searcher of the method called `name`.
+
+    Raises:
+        UsageError: If there is no such method, or it has no such option.
+    """
+    if name not in METHODS:
+        raise UsageError(f"method must be one of {', '.join(METHODS)}; got {name!r}")
+    return METHODS[name](problem, options or {})
+
+
+def _only(options: Mapping[str, Any], known: Sequence[str]) -> None:
+    for name in options:
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise UsageError(f"the method's options are: {listed}; got {name!r}")

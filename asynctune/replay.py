@@ -1,0 +1,165 @@
+"""Restart: drive a fresh ledger through a journal, and say what was under way at its end.
+
+The ledger goes through the same calls as in the live tuner, and must answer each as it did
+then; where it does not, the journal belongs to another experiment or another version.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from asynctune.exceptions import JournalError
+from asynctune.journal import (
+    Line,
+    event_line,
+    launch_line,
+    line_event,
+    line_proposal,
+    promise_line,
+    request_line,
+)
+from asynctune.ledger import Launch, Ledger, Promise
+from asynctune.orders import Expected, Order
+from asynctune.schedulers.base import Propose
+from asynctune.searchers.base import Snapshot
+from asynctune.trial import State
+
+
+class Request(NamedTuple):
+    """A proposal that was asked for and is not in the journal, and what it may depend on."""
+
+    k: int
+    snapshot: Snapshot
+
+
+class Replayed(NamedTuple):
+    """Where a journal ends.
+
+    Attributes:
+        time: Time of the last line.
+        idle: Idle workers by reason, as last written.
+        expected: Attempts under way, in the order of their start.
+        request: The proposal under way, or None.
+        finished: Why the experiment ended, or None if it did not.
+    """
+
+    time: float
+    idle: dict[str, int]
+    expected: tuple[Expected, ...]
+    request: Request | None
+    finished: str | None
+
+
+class _Attempt:
+    """What the journal says of the latest attempt of a trial."""
+
+    __slots__ = ("commands", "order", "running", "time")
+
+    def __init__(self, order: Order, time: float) -> None:
+        self.order = order
+        self.time = time
+        self.running = False
+        self.commands: list[tuple[str, float]] = []
+
+
+class _Replay:
+    def __init__(self, ledger: Ledger, lookahead: int) -> None:
+        self.ledger = ledger
+        self.lookahead = lookahead
+        self.time = 0.0
+        self.idle: dict[str, int] = {}
+        self.request: Request | None = None
+        self.finished: str | None = None
+        self.attempts: dict[int, _Attempt] = {}
+
+    def take(self, line: Line) -> None:
+        """Take one line."""
+        self.time = max(self.time, line["t"])
+        match line["event"]:
+            case "proposal_requested":
+                self._request(line)
+            case "proposal_ready":
+                self.ledger.accept(line_proposal(line))
+                self.request = None
+            case "start" | "promise":
+                self._step(line)
+            case "idle":
+                self.idle = line["workers"]
+            case "finished":
+                self.finished = line["reason"]
+                self.ledger.end(line["reason"])
+            case "restarted":
+                pass
+            case _:
+                self._event(line)
+
+    def _request(self, line: Line) -> None:
+        ahead = line.get("ahead", False)
+        step = self.ledger.scheduler.ahead(self.lookahead) if ahead else self.ledger.next(line["t"])
+        if not isinstance(step, Propose):
+            raise _mismatch(line, step)
+        _check(line, request_line(line["t"], step.k, step.seen, ahead=ahead))
+        self.request = Request(step.k, self.ledger.scheduler.snapshot())
+
+    def _step(self, line: Line) -> None:
+        step = self.ledger.next(line["t"])
+        if isinstance(step, Launch):
+            _check(line, launch_line(line["t"], step))
+            self.attempts[step.order.trial] = _Attempt(step.order, line["t"])
+        elif isinstance(step, Promise):
+            _check(line, promise_line(line["t"], step))
+        else:
+            raise _mismatch(line, step)
+
+    def _event(self, line: Line) -> None:
+        event = line_event(line)
+        if event is None:
+            raise JournalError(f"no such line is known in a journal: {line}")
+        seen = self.ledger.observe(event)
+        if seen is None:
+            raise JournalError(f"the journal holds an event twice: {line}")
+        _check(line, event_line(event, seen))
+        attempt = self.attempts.get(line.get("trial", -1))
+        if attempt is None:
+            return
+        attempt.running = True
+        if seen.decision is not None and seen.decision.action in ("pause", "stop"):
+            attempt.commands.append((seen.decision.action, line["t"]))
+
+    def expected(self) -> tuple[Expected, ...]:
+        """Return the attempts that are under way."""
+        found = []
+        for number in self.ledger.busy:
+            trial, attempt = self.ledger.trials[number], self.attempts[number]
+            running = attempt.running and trial.state is not State.STARTING
+            commands = tuple(attempt.commands)
+            found.append(Expected(attempt.order, attempt.time, running, trial.reports, commands))
+        return tuple(found)
+
+
+def replay(ledger: Ledger, lines: Iterable[Line], *, lookahead: int = 0) -> Replayed:
+    """Drive a fresh ledger through the lines of a journal.
+
+    Args:
+        ledger: A ledger of the same experiment in which nothing has happened yet.
+        lines: The journal's lines after the header.
+        lookahead: As in the tuner that wrote them.
+
+    Raises:
+        JournalError: If the ledger answers otherwise than the journal says.
+    """
+    state = _Replay(ledger, lookahead)
+    for line in lines:
+        state.take(line)
+    return Replayed(state.time, state.idle, state.expected(), state.request, state.finished)
+
+
+def _check(line: Line, again: Line) -> None:
+    if line != again:
+        raise _mismatch(line, again)
+
+
+def _mismatch(line: Line, again: object) -> JournalError:
+    return JournalError(
+        "the journal was written by another experiment or version; "
+        f"it says {line}, where replaying it gives {again}"
+    )

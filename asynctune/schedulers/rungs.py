@@ -1,0 +1,120 @@
+"""Rungs of successive halving: who stands on each, and where its cut-off lies.
+
+Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020, section 3.2.
+The cut-off is a linearly interpolated quantile over all values ever entered.
+"""
+
+from heapq import heappop, heappush
+from math import inf, isfinite
+
+from asynctune.exceptions import UsageError
+
+
+def rung_levels(max_resource: int, grace_period: int, reduction_factor: float) -> tuple[int, ...]:
+    """Return the resource levels at which trials are compared, ascending, below `max_resource`.
+
+    Level j is ``round(grace_period * reduction_factor**j)``.
+
+    Raises:
+        UsageError: If an argument is out of range.
+    """
+    if max_resource < 1:
+        raise UsageError(f"max_resource must be at least 1; got {max_resource}")
+    if not 1 <= grace_period <= max_resource:
+        raise UsageError(
+            f"grace_period must lie between 1 and max_resource {max_resource}; got {grace_period}"
+        )
+    if not (isfinite(reduction_factor) and reduction_factor > 1):
+        raise UsageError(f"reduction_factor must be above 1; got {reduction_factor}")
+    levels: list[int] = []
+    exact = float(grace_period)
+    while (level := round(exact)) < max_resource:
+        if not levels or level > levels[-1]:
+            levels.append(level)
+        exact *= reduction_factor
+    return tuple(levels)
+
+
+def expected_counts(levels: tuple[int, ...], max_resource: int, trials: int) -> tuple[float, ...]:
+    """Return how many of `trials` are expected to reach each level and `max_resource`.
+
+    Each rung lets through the share (its level / the next level) of what reaches it.
+    """
+    counts = [float(trials)]
+    for level, following in zip(levels, (*levels[1:], max_resource), strict=True):
+        counts.append(counts[-1] * level / following)
+    return tuple(counts)
+
+
+class Rung:
+    """The entries at one resource level.
+
+    Insertion and cut-off cost O(log n) in the number of entries: the entries at or below
+    the quantile stand in one heap, those above in another, so that the two order statistics
+    that the quantile lies between are the tops. A third heap holds who may still be promoted.
+
+    Args:
+        level: The resource level.
+        quantile: Share of entries that may go on, in (0, 1).
+    """
+
+    __slots__ = ("_above", "_below", "_waiting", "level", "quantile")
+
+    def __init__(self, level: int, quantile: float) -> None:
+        self.level = level
+        self.quantile = quantile
+        self._below: list[float] = []  # negated: a max-heap of the floor((n-1) q) + 1 smallest
+        self._above: list[float] = []
+        self._waiting: list[tuple[float, int]] = []
+
+    def __len__(self) -> int:
+        """Return the number of values ever entered."""
+        return len(self._below) + len(self._above)
+
+    def enter(self, value: float) -> None:
+        """Enter a value; ``inf`` stands for one that can never win."""
+        if self._below and value <= -self._below[0]:
+            heappush(self._below, -value)
+        else:
+            heappush(self._above, value)
+        wanted = int((len(self) - 1) * self.quantile) + 1
+        while len(self._below) < wanted:
+            heappush(self._below, -heappop(self._above))
+        while len(self._below) > wanted:
+            heappush(self._above, -heappop(self._below))
+
+    def cutoff(self) -> float | None:
+        """Return the quantile of all values entered; None if there are fewer than two."""
+        n = len(self)
+        if n < 2:
+            return None
+        position = (n - 1) * self.quantile
+        fraction = position - int(position)
+        low = -self._below[0]
+        if not fraction:
+            return low
+        high = self._above[0]
+        # An infinite upper neighbour would make the cut-off infinite and let diverged trials win.
+        return low if high == inf else low + (high - low) * fraction
+
+    def wait(self, trial: int, value: float) -> None:
+        """Let a trial that has entered wait for its promotion."""
+        heappush(self._waiting, (value, trial))
+
+    def promotable(self) -> tuple[float, int] | None:
+        """Return the best waiting (value, trial) if it is at or below the cut-off, else None."""
+        if not self._waiting:
+            return None
+        best = self._waiting[0]
+        if best[0] == inf:
+            return None
+        cutoff = self.cutoff()
+        return best if cutoff is not None and best[0] <= cutoff else None
+
+    def promote(self) -> int:
+        """Take the best waiting trial out of those that may be promoted."""
+        return heappop(self._waiting)[1]
+
+    def waiting(self) -> int:
+        """Return how many trials wait for their promotion."""
+        return len(self._waiting)

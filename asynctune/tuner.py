@@ -1,0 +1,271 @@
+"""The tuner: the event loop between one scheduler and one backend.
+
+It is the only place where the two meet, and it does not know whether time is real. All
+decisions are made by the ledger; the tuner carries them out, and writes every fact into the
+journal before anything follows from it.
+
+The invariant: at the end of every instant each worker is busy, has a proposal on its way, or
+is idle for a reason that stands in the journal.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
+
+import anyio
+
+from asynctune.backends.base import Backend, Clock
+from asynctune.events import Event
+from asynctune.journal import (
+    JournalWriter,
+    event_line,
+    launch_line,
+    promise_line,
+    proposal_line,
+    request_line,
+)
+from asynctune.ledger import Launch, Ledger, Promise
+from asynctune.proposer import Proposer
+from asynctune.replay import Replayed
+from asynctune.schedulers.base import Propose, Wait, WaitReason
+
+Observer = Callable[[Ledger, float], None]
+
+
+class Outcome(NamedTuple):
+    """How an experiment ended.
+
+    Attributes:
+        reason: What ended it: the name of a bound of the stopping criterion, "exhausted",
+            "max_failures", or "requested".
+        time: Seconds since the experiment's start.
+    """
+
+    reason: str
+    time: float
+
+
+class TrialHandle:
+    """A trial as a future: ``await handle`` returns its result when no attempt will follow."""
+
+    def __init__(self, tuner: "Tuner", trial: int) -> None:
+        self._tuner = tuner
+        self.trial = trial
+
+    @property
+    def done(self) -> bool:
+        """Whether the trial is over."""
+        trials = self._tuner.ledger.trials
+        return self.trial < len(trials) and trials[self.trial].finished
+
+    def __await__(self) -> Generator[Any, Any, str]:
+        """Wait for the trial's end and return its final state, such as "ended"."""
+        return self._tuner.wait_for(self.trial).__await__()
+
+
+class Tuner:
+    """Runs one experiment.
+
+    Args:
+        ledger: The experiment's state.
+        backend: Runs the trials.
+        journal: Takes down every fact.
+        proposer: Computes proposals.
+        clock: Seconds since the experiment's start.
+        lookahead: Number of proposals to hold in stock beyond what free workers need.
+        observer: Called after every instant, for a display; it must not change anything.
+        replayed: What a restart learnt from the journal, if this is one.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        backend: Backend,
+        journal: JournalWriter,
+        proposer: Proposer,
+        clock: Clock,
+        *,
+        lookahead: int = 0,
+        observer: Observer | None = None,
+        replayed: Replayed | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self._backend = backend
+        self._journal = journal
+        self._proposer = proposer
+        proposer.connect(self.wake)
+        self._clock = clock
+        self._lookahead = lookahead
+        self._observer = observer
+        self._replayed = replayed
+        self._deadline = ledger.stopping.max_wallclock_time
+        self._now = 0.0
+        self._idle: dict[str, int] = {}
+        self._wait_scope: anyio.CancelScope | None = None
+        self._requested_end: str | None = None
+        self._waiters: dict[int, anyio.Event] = {}
+
+    def trial(self, number: int) -> TrialHandle:
+        """Return a handle that can be awaited for the trial's end; the trial may be yet to come."""
+        return TrialHandle(self, number)
+
+    async def wait_for(self, number: int) -> str:
+        """Wait until a trial is over, and return its final state."""
+        while not self.trial(number).done:
+            if self.ledger.over() is not None:
+                break
+            event = self._waiters.setdefault(number, anyio.Event())
+            await event.wait()
+        trials = self.ledger.trials
+        return str(trials[number].state) if number < len(trials) else "never started"
+
+    def request_end(self, reason: str = "requested") -> None:
+        """End the experiment as soon as the instant at hand is dealt with."""
+        self._requested_end = reason
+        self.wake()
+
+    def wake(self) -> None:
+        """Interrupt the wait for events, because something else is to be done."""
+        if self._wait_scope is not None:
+            self._wait_scope.cancel()
+
+    async def run(self) -> Outcome:
+        """Run the experiment to its end.
+
+        Cancelling it leaves a journal from which the same experiment goes on.
+        """
+        await self._backend.open(self._clock)
+        try:
+            if self._replayed is not None:
+                await self._recover(self._replayed)
+            return await self._loop()
+        finally:
+            self._journal.commit()
+            for event in self._waiters.values():
+                event.set()
+            with anyio.CancelScope(shield=True):
+                await self._backend.aclose(leave_running=False)
+
+    async def _recover(self, replayed: Replayed) -> None:
+        """Take up the experiment where its journal ends."""
+        self._now = replayed.time
+        self._idle = replayed.idle
+        fates = await self._backend.recover(replayed.expected)
+        for expected in replayed.expected:
+            # The backend never heard of it: the command was written down and not carried out.
+            order = expected.order
+            if fates[order.trial, order.attempt] == "unknown":
+                await self._backend.start(order)
+        if replayed.request is not None:
+            self._proposer.request(replayed.request.k, replayed.request.snapshot, self._now)
+
+    async def _loop(self) -> Outcome:
+        ledger, backend = self.ledger, self._backend
+        while True:
+            while backend.ready() and ledger.over() is None:
+                await self._handle(await backend.events(self._now))
+            reason = ledger.over() or self._requested_end
+            if reason is None and self._now >= self._deadline:
+                reason = "max_wallclock_time"
+            if reason is None:
+                await self._fill()
+                reason = ledger.over()
+            self._end_instant(reason)
+            if reason is not None:
+                return Outcome(reason, self._now)
+            await self._handle(await self._next_batch())
+
+    async def _next_batch(self) -> Sequence[Event]:
+        """Wait for events, or until something else is due."""
+        until = min(self._deadline, self.ledger.next_due(), self._proposer.due())
+        if self._backend.virtual_time and not self._proposer.wakes:
+            batch = await self._backend.events(until)
+        else:
+            batch = ()
+            with anyio.CancelScope() as self._wait_scope:
+                batch = await self._backend.events(until)
+            self._wait_scope = None
+        self._now = batch[0].time if batch else max(self._now, min(self._clock(), until))
+        return batch
+
+    async def _handle(self, batch: Sequence[Event]) -> None:
+        """Take the events of an instant, and carry out what was decided on each."""
+        ledger, journal = self.ledger, self._journal
+        for event in batch:
+            seen = ledger.observe(event)
+            if seen is None:
+                continue
+            self._now = max(self._now, event.time)
+            journal.append(event_line(event, seen))
+            decision = seen.decision
+            if decision is not None:
+                action = decision.action
+                if action == "pause":
+                    journal.commit()
+                    await self._backend.pause(event.trial, event.attempt)  # type: ignore[union-attr]
+                elif action == "stop":
+                    journal.commit()
+                    await self._backend.stop(event.trial, event.attempt)  # type: ignore[union-attr]
+            elif seen.discard:
+                await self._backend.discard(event.trial)  # type: ignore[union-attr]
+            if self._waiters:
+                self._tell_waiters(event)
+            if ledger.over() is not None:
+                return
+
+    def _tell_waiters(self, event: Event) -> None:
+        number = getattr(event, "trial", -1)
+        if number in self._waiters and self.ledger.trials[number].finished:
+            self._waiters.pop(number).set()
+
+    async def _fill(self) -> None:
+        """Give every free worker something to do, or note why there is nothing."""
+        ledger, journal = self.ledger, self._journal
+        self._accept()
+        launches: list[Launch] = []
+        reason: WaitReason = "quota"
+        while ledger.free > 0:
+            step = ledger.next(self._now)
+            if isinstance(step, Launch):
+                journal.append(launch_line(self._now, step))
+                launches.append(step)
+            elif isinstance(step, Promise):
+                journal.append(promise_line(self._now, step))
+            elif isinstance(step, Propose):
+                self._propose(step, ahead=False)
+                self._accept()
+            else:
+                reason = step.reason if isinstance(step, Wait) else "exhausted"
+                if not ledger.busy and reason in ("draining", "exhausted"):
+                    ledger.end("max_trials" if reason == "draining" else reason)
+                break
+        if self._lookahead and (ahead := ledger.scheduler.ahead(self._lookahead)) is not None:
+            self._propose(ahead, ahead=True)
+        idle = ledger.idle_reasons(reason)
+        if idle != self._idle:
+            self._idle = idle
+            journal.append({"t": self._now, "event": "idle", "workers": idle})
+        if launches:
+            journal.sync()
+        for launch in launches:
+            await self._backend.start(launch.order)
+
+    def _propose(self, step: Propose, *, ahead: bool) -> None:
+        self._journal.append(request_line(self._now, step.k, step.seen, ahead=ahead))
+        self._proposer.request(step.k, self.ledger.scheduler.snapshot(), self._now)
+
+    def _accept(self) -> None:
+        """Take a proposal that has become ready."""
+        ready = self._proposer.take(self._now)
+        if ready is not None:
+            self.ledger.accept(ready.proposal)
+            self._journal.append(proposal_line(self._now, ready.proposal, ready.cost))
+
+    def _end_instant(self, reason: str | None) -> None:
+        if reason is not None:
+            self.ledger.end(reason)
+            self._journal.append({"t": self._now, "event": "finished", "reason": reason})
+            self._journal.sync()
+        else:
+            self._journal.commit()
+        if self._observer is not None:
+            self._observer(self.ledger, self._now)
