@@ -1,0 +1,81 @@
+"""Logarithm of the expected improvement, accurate where the improvement itself underflows.
+
+Ament, Daulton, Eriksson, Balandat, Bakshy, "Unexpected Improvements to Expected
+Improvement for Bayesian Optimization", NeurIPS 2023, section 4.1. With
+z = (incumbent - mean) / sd and h(z) = phi(z) + z Phi(z), the expected improvement of
+a minimisation is sd h(z).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import erfcx, ndtr
+
+from asynctune.gp.arrays import Vector
+
+_LOG_SQRT_2PI = 0.5 * np.log(2.0 * np.pi)
+_SQRT_HALF_PI = np.sqrt(0.5 * np.pi)
+# Above this the textbook formula is accurate; below, everything is relative to phi(z).
+_TAIL_BELOW = -1.0
+# Below this, 1 + z Phi(z) / phi(z) has lost more digits than its asymptotic series lacks.
+_SERIES_BELOW = -40.0
+
+
+class LogEI(NamedTuple):
+    """Log expected improvement of `m` points and its derivatives.
+
+    Attributes:
+        value: Shape ``(m,)``.
+        d_mean: Derivative with respect to the posterior mean, shape ``(m,)``; negative.
+        d_sd: Derivative with respect to the posterior standard deviation, shape ``(m,)``;
+            positive.
+    """
+
+    value: Vector
+    d_mean: Vector
+    d_sd: Vector
+
+
+def log_ei(mean: Vector, sd: Vector, incumbent: float) -> LogEI:
+    """Return the log expected improvement below `incumbent`, for minimisation.
+
+    Args:
+        mean: Posterior means, shape ``(m,)``.
+        sd: Posterior standard deviations, positive, shape ``(m,)``.
+        incumbent: The value to improve on.
+    """
+    log_h, cdf_over_h, density_over_h = _log_h((incumbent - mean) / sd)
+    return LogEI(log_h + np.log(sd), -cdf_over_h / sd, density_over_h / sd)
+
+
+def log_h(z: Vector) -> Vector:
+    """Return ``log(phi(z) + z Phi(z))``, elementwise, for any finite `z`."""
+    return _log_h(z)[0]
+
+
+def _log_h(z: Vector) -> tuple[Vector, Vector, Vector]:
+    """Return ``log h(z)``, ``Phi(z) / h(z)`` and ``phi(z) / h(z)``."""
+    tail = z < _TAIL_BELOW
+    # Each formula is evaluated everywhere, on arguments at which it is harmless.
+    near = np.where(tail, 0.0, z)
+    density = np.exp(-0.5 * near * near - _LOG_SQRT_2PI)
+    cdf = ndtr(near)
+    h = density + near * cdf
+
+    far = np.where(tail, z, _TAIL_BELOW)
+    mills = _SQRT_HALF_PI * erfcx(far / -np.sqrt(2.0))  # Phi / phi
+    scaled = np.where(far < _SERIES_BELOW, _series(far), 1.0 + far * mills)  # h / phi
+    return (
+        np.where(tail, np.log(scaled) - 0.5 * far * far - _LOG_SQRT_2PI, np.log(h)),
+        np.where(tail, mills / scaled, cdf / h),
+        np.where(tail, 1.0 / scaled, density / h),
+    )
+
+
+def _series(z: Vector) -> Vector:
+    """Return h / phi = z^-2 (1 - 3 z^-2 + 15 z^-4 - 105 z^-6 ...), by integration by parts."""
+    inverse = 1.0 / (z * z)
+    series = 1.0 - 11.0 * inverse
+    for odd in (9.0, 7.0, 5.0, 3.0):
+        series = 1.0 - odd * inverse * series
+    return inverse * series

@@ -1,0 +1,37 @@
+"""What a process is fitted to."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from asynctune.gp.arrays import Indices, Matrix, Vector
+
+_ONE_LEVEL = np.ones(1)
+
+
+class Inputs(NamedTuple):
+    """Where a process is observed.
+
+    Attributes:
+        X: Points in the unit cube, shape ``(n, d)``.
+        levels: The distinct resource levels that occur, as fractions of the largest
+            resource, shape ``(L,)``; a single 1 if there is no resource.
+        at: For each point the index of its level, shape ``(n,)``.
+    """
+
+    X: Matrix
+    levels: Vector
+    at: Indices
+
+
+def inputs(X: Matrix, resources: Vector | None = None) -> Inputs:
+    """Return the inputs at points `X`, observed at `resources` if there is a resource.
+
+    Args:
+        X: Points in the unit cube, shape ``(n, d)``.
+        resources: Fractions of the largest resource, in ``(0, 1]``, shape ``(n,)``.
+    """
+    if resources is None:
+        return Inputs(X, _ONE_LEVEL, np.zeros(len(X), dtype=np.intp))
+    levels, at = np.unique(resources, return_inverse=True)
+    return Inputs(X, levels, at)

@@ -1,0 +1,151 @@
+"""The posterior of a process at one resource level, pending points included.
+
+Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 2.25, 2.26.
+Pending points enter as if the process were known to equal its posterior mean there
+("kriging believer": Ginsbourger, Le Riche, Carraro, "Kriging is well-suited to parallelize
+optimization", 2010, section 4.2). That leaves the posterior mean everywhere as it was and
+only shrinks the variance; so all are added at once, by more rows in the covariance
+matrix. They carry no noise: with it, where noise is all that is left to learn, one pending point
+would not keep the next proposal from the same place.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from asynctune.gp.arrays import Matrix, Vector
+from asynctune.gp.cholesky import factorise, solve_lower, solve_lower_vector
+from asynctune.gp.data import Inputs
+from asynctune.gp.matern import matern52, squared_distances
+from asynctune.gp.model import Model
+
+# A variance is at least this share of the prior's: below, it is rounding error.
+_LEAST_VARIANCE = 1e-12
+# Stands for the noise of pending points, as a share of the variance, against singularity.
+_PENDING_NUGGET = 1e-8
+
+
+class Prediction(NamedTuple):
+    """Posterior of the noise-free process at `m` points.
+
+    Attributes:
+        mean: Shape ``(m,)``.
+        sd: Standard deviation, positive, shape ``(m,)``.
+    """
+
+    mean: Vector
+    sd: Vector
+
+
+class Gradient(NamedTuple):
+    """Derivatives of a prediction with respect to the points.
+
+    Attributes:
+        mean: Shape ``(m, d)``.
+        sd: Shape ``(m, d)``.
+    """
+
+    mean: Matrix
+    sd: Matrix
+
+
+class Posterior:
+    """Posterior at resource `level`, given observations and pending points.
+
+    Factors are computed afresh, in the order of the inputs, so that the same inputs
+    give the same bytes.
+
+    Args:
+        model: The process.
+        theta: Its parameters, shape ``(p,)``.
+        inputs: The observed points, `n`, then the pending ones.
+        targets: Standardised values at the first `n` points, shape ``(n,)``.
+        level: Resource level to predict at, a fraction of the largest resource;
+            1 if there is no resource.
+
+    Raises:
+        ValueError: If the covariance matrix has no Cholesky factor.
+    """
+
+    def __init__(
+        self, model: Model, theta: Vector, inputs: Inputs, targets: Vector, level: float = 1.0
+    ) -> None:
+        n, at = len(targets), inputs.at
+        self._scale = model.variance(theta)
+        self._inverse = model.inverse_lengthscales(theta)
+        self._Z = (inputs.X - 0.5) * self._inverse
+        covariance = matern52(squared_distances(self._Z, self._Z), self._scale)
+        if model.resource_kernel is None:
+            terms = model.terms(theta, inputs.levels)
+            here = 0
+        else:
+            terms = model.terms(theta, np.append(inputs.levels, level))
+            here = len(inputs.levels)
+            covariance *= terms.amplitude[:, at][at]
+            covariance += terms.offset[:, at][at]
+        diagonal = np.einsum("ii->i", covariance)
+        diagonal[:n] += model.noise(theta)
+        diagonal[n:] += _PENDING_NUGGET * self._scale
+        self._L = factorise(covariance)
+        observed = self._L[:n, :n]
+        half = solve_lower_vector(observed, targets - terms.mean[at[:n]])
+        self._weights = np.zeros(len(at))
+        self._weights[:n] = solve_lower_vector(observed, half, transposed=True)
+        self._amplitude = terms.amplitude[here, at]
+        self._offset = terms.offset[here, at]
+        self._prior_mean = float(terms.mean[here])
+        self._prior_variance = float(
+            self._scale * terms.amplitude[here, here] + terms.offset[here, here]
+        )
+
+    def mean(self, X: Matrix) -> Vector:
+        """Return the posterior mean at points `X`, ``(m, d)``; cheaper than `predict`."""
+        mean: Vector = self._cross(X) @ self._weights + self._prior_mean
+        return mean
+
+    def predict(self, X: Matrix) -> Prediction:
+        """Return mean and standard deviation at points `X`, ``(m, d)``."""
+        cross = self._cross(X)
+        mean = cross @ self._weights + self._prior_mean
+        half = solve_lower(self._L, cross.T)
+        return Prediction(mean, np.sqrt(self._variance(half)))
+
+    def predict_with_gradient(self, X: Matrix) -> tuple[Prediction, Gradient]:
+        """Return mean and standard deviation at points `X`, ``(m, d)``, and their gradients."""
+        slope = np.empty((len(X), len(self._Z)))
+        cross = self._cross(X, slope)
+        slope *= self._amplitude
+        half = solve_lower(self._L, cross.T)
+        sd = np.sqrt(self._variance(half))
+        solved = solve_lower(self._L, half, transposed=True)
+        d_mean = self._pull_back(slope * self._weights, X)
+        d_variance = self._pull_back(slope * (-2.0 * solved.T), X)
+        return (
+            Prediction(cross @ self._weights + self._prior_mean, sd),
+            Gradient(d_mean, d_variance / (2.0 * sd[:, None])),
+        )
+
+    def _cross(self, X: Matrix, slope: Matrix | None = None) -> Matrix:
+        """Return covariances between points `X` at this level and the inputs, ``(m, n)``."""
+        squared = squared_distances((X - 0.5) * self._inverse, self._Z)
+        cross = matern52(squared, self._scale, slope=slope)
+        cross *= self._amplitude
+        cross += self._offset
+        return cross
+
+    def _variance(self, half: Matrix) -> Vector:
+        explained = np.einsum("ij,ij->j", half, half)
+        floor = _LEAST_VARIANCE * self._prior_variance
+        variance: Vector = np.maximum(self._prior_variance - explained, floor)
+        return variance
+
+    def _pull_back(self, M: Matrix, X: Matrix) -> Matrix:
+        """Return the gradient with respect to `X` of a sum over inputs.
+
+        Args:
+            M: Derivative of each term with respect to the squared distance, ``(m, n)``.
+            X: The points, ``(m, d)``.
+        """
+        Z = (X - 0.5) * self._inverse
+        gradient: Matrix = 2.0 * (Z * M.sum(axis=1)[:, None] - M @ self._Z) * self._inverse
+        return gradient

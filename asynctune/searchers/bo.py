@@ -1,0 +1,66 @@
+"""Bayesian optimisation: a Gaussian process over the final values of trials."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from asynctune.gp.model import Model
+from asynctune.searchers._gp_data import final_values
+from asynctune.searchers._gp_search import ModelSearch
+from asynctune.searchers._gp_start import InitialConfigs
+from asynctune.searchers.base import Proposal, Snapshot
+from asynctune.space import ConfigSpace
+
+
+@final
+class BOSearcher:
+    """Proposes the config of highest expected improvement under a Gaussian process.
+
+    The process has a Matérn 5/2 kernel with a lengthscale per coordinate (Snoek, Larochelle,
+    Adams, "Practical Bayesian Optimization of Machine Learning Algorithms", 2012). A trial's
+    latest value counts; a diverged one counts as bad as the worst.
+
+    Args:
+        space: The config space.
+        seed: Seed of the experiment.
+        initial: The configs that all methods of one seed start with.
+        num_init_random: How many proposals come from `initial`; more do while
+            there is no observation.
+        max_data: How many observations the process is fitted to at most.
+
+    Raises:
+        UsageError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        space: ConfigSpace,
+        seed: int,
+        initial: InitialConfigs,
+        *,
+        num_init_random: int = 3,
+        max_data: int = 500,
+    ) -> None:
+        self._settings = {"num_init_random": num_init_random, "max_data": max_data}
+        self._search = ModelSearch(
+            space,
+            seed,
+            initial,
+            model=Model(space.dimension),
+            read=final_values,
+            max_resource=None,
+            num_init_random=num_init_random,
+            max_data=max_data,
+        )
+
+    @property
+    def needs_data(self) -> bool:
+        """True: proposals depend on what was observed."""
+        return True
+
+    def propose(self, snapshot: Snapshot, k: int) -> Proposal:
+        """Return proposal number `k`, given `snapshot`."""
+        return self._search.propose(snapshot, k)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the settings as JSON values."""
+        return {"searcher": "bo", **self._settings}

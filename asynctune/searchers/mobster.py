@@ -1,0 +1,77 @@
+"""MOBSTER: a Gaussian process over configs and resource, for asynchronous Hyperband."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from asynctune.gp.model import Model, ResourceKernel
+from asynctune.searchers._gp_data import values_by_level
+from asynctune.searchers._gp_search import ModelSearch
+from asynctune.searchers._gp_start import InitialConfigs
+from asynctune.searchers.base import Proposal, Snapshot
+from asynctune.space import ConfigSpace
+
+
+@final
+class MOBSTERSearcher:
+    """Proposes the config of highest expected improvement at a resource level with data.
+
+    Tiao, Klein, Lienart, Archambeau, Seeger, "Model-based Asynchronous Hyperparameter and
+    Neural Architecture Search", 2020. All values that the scheduler hands over enter one process
+    over (config, resource); a diverged trial counts as bad as the worst. Expected improvement is
+    taken at the largest resource that has at least 3 observations.
+
+    Args:
+        space: The config space.
+        seed: Seed of the experiment.
+        initial: The configs that all methods of one seed start with.
+        max_resource: Resource levels of a full training.
+        num_init_random: How many proposals come from `initial`; more do while
+            there is no observation.
+        max_data: How many observations the process is fitted to at most; beyond, those at the
+            highest levels, the best, and an even sample of the rest are kept.
+        resource_kernel: How learning curves are modelled, see `asynctune.gp.resource`.
+
+    Raises:
+        UsageError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        space: ConfigSpace,
+        seed: int,
+        initial: InitialConfigs,
+        *,
+        max_resource: int,
+        num_init_random: int = 6,
+        max_data: int = 300,
+        resource_kernel: ResourceKernel = "exp-decay-sum",
+    ) -> None:
+        self._settings = {
+            "max_resource": max_resource,
+            "num_init_random": num_init_random,
+            "max_data": max_data,
+            "resource_kernel": resource_kernel,
+        }
+        self._search = ModelSearch(
+            space,
+            seed,
+            initial,
+            model=Model(space.dimension, resource_kernel),
+            read=values_by_level,
+            max_resource=max_resource,
+            num_init_random=num_init_random,
+            max_data=max_data,
+        )
+
+    @property
+    def needs_data(self) -> bool:
+        """True: proposals depend on what was observed."""
+        return True
+
+    def propose(self, snapshot: Snapshot, k: int) -> Proposal:
+        """Return proposal number `k`, given `snapshot`."""
+        return self._search.propose(snapshot, k)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the settings as JSON values."""
+        return {"searcher": "mobster", **self._settings}
