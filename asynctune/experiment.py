@@ -32,6 +32,7 @@ from asynctune.methods import Pair, Problem, make_method
 from asynctune.plugins import load_plugin
 from asynctune.proposer import InlineProposer, Proposer, ThreadProposer
 from asynctune.replay import Replayed, replay
+from asynctune.schedulers.asha import ASHA
 from asynctune.space import ConfigSpace
 from asynctune.stopping import RetryPolicy, StoppingCriterion
 from asynctune.tuner import Observer, Outcome, Tuner
@@ -115,7 +116,7 @@ def run_experiment(
         UsageError: If the inputs are not valid, or the folder holds another experiment.
     """
     parts = _assemble(experiment)
-    done = _check_folder(folder, parts.inputs)
+    done = _completed(folder, parts.inputs)
     if done is not None:
         return done
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,13 +150,21 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def experiment_inputs(experiment: Experiment) -> dict[str, Any]:
-    """Return all that the experiment's course depends on, as JSON values.
+def experiment_rungs(experiment: Experiment) -> tuple[tuple[int, ...], int] | None:
+    """Return the rung levels and the resource of a complete trial; None if there are no rungs."""
+    scheduler = _assemble(experiment).pair.scheduler
+    if not isinstance(scheduler, ASHA):
+        return None
+    return scheduler.levels, scheduler.max_resource
+
+
+def check_folder(experiment: Experiment, folder: Path) -> dict[str, Any] | None:
+    """Return the metadata of `folder` if it holds this experiment and is complete, else None.
 
     Raises:
-        UsageError: If the inputs are not valid.
+        UsageError: If the inputs are not valid, or the folder holds another experiment.
     """
-    return _assemble(experiment).inputs
+    return _completed(folder, _assemble(experiment).inputs)
 
 
 def replay_experiment(experiment: Experiment, folder: Path) -> Ledger:
@@ -226,7 +235,7 @@ def _without_constants(point: Mapping[str, Any], space: ConfigSpace) -> dict[str
     return {name: value for name, value in point.items() if name not in space.constants}
 
 
-def _check_folder(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+def _completed(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the metadata if the experiment is complete; refuse a folder of another one."""
     found = read_header(folder / JOURNAL)
     if found is None:

@@ -23,7 +23,7 @@ from asynctune.orders import Expected, Order
 from asynctune.plugins import load_plugin
 from asynctune.space import Config, ConfigSpace
 from asynctune.virtualtime import VirtualTimeLoop, current_loop
-from sims.blackbox import Blackbox, Curve, as_blackbox
+from sims.blackbox import Blackbox, Curve, DeferredBlackbox, as_blackbox
 from sims.cluster import AttemptDraws, ClusterProfile
 
 Terminal = Literal["paused", "ended", "infrastructure", "preemption"]
@@ -372,7 +372,7 @@ def simulated_backend(request: BackendRequest) -> SimulatedBackend:
         raise UsageError(f"benchmark {benchmark.name} has no blackbox to simulate with")
     profile: ClusterProfile = load_plugin("asynctune.profiles", "profile", request.profile)()
     return SimulatedBackend(
-        benchmark.blackbox(),
+        DeferredBlackbox(benchmark.blackbox, benchmark.metric),
         profile.with_options(request.options),
         metric=benchmark.metric,
         seed=request.seed,

@@ -64,6 +64,26 @@ class FunctionBlackbox:
         )
 
 
+class DeferredBlackbox:
+    """A blackbox that is made when its first curve is asked for.
+
+    Args:
+        make: Makes the blackbox: an object with `curve`, or a plain function.
+        metric: What a plain function's values are of.
+    """
+
+    def __init__(self, make: Callable[[], Any], metric: str) -> None:
+        self._make = make
+        self._metric = metric
+        self._made: Blackbox | None = None
+
+    def curve(self, config: Mapping[str, Any], seed: int) -> Curve:
+        """Return the learning curve of `config`."""
+        if self._made is None:
+            self._made = as_blackbox(self._make(), self._metric)
+        return self._made.curve(config, seed)
+
+
 def as_blackbox(thing: Any, metric: str) -> Blackbox:  # noqa: ANN401 - this is where it is checked
     """Return `thing` as a blackbox: an object with `curve`, or a plain function.
 

@@ -78,7 +78,7 @@ class ASHA:
             "reduction_factor": reduction_factor,
             "continue_in_place": continue_in_place,
         }
-        self._max = max_resource
+        self.max_resource = max_resource
         self._queue = ProposalQueue()
         self._next: dict[int, int] = {}  # of each active trial, the number of its next milestone
         self._last: dict[int, float] = {}  # of each active trial, its value since its last rung
@@ -149,7 +149,7 @@ class ASHA:
     def _until(self, rung: int) -> int:
         """Return where an attempt on its way to milestone `rung` is to end by itself."""
         if self._type == "stopping" or self._in_place:
-            return self._max
+            return self.max_resource
         return self._milestones[rung]
 
     def _leave(self, trial: int, *, failed: bool = False) -> None:

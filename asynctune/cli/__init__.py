@@ -1,0 +1,3 @@
+"""The command line: ``asynctune COMMAND``."""
+
+from asynctune.cli.main import main as main

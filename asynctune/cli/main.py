@@ -1,0 +1,78 @@
+"""The entry point: commands are found by name and imported when they are called."""
+
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
+
+from asynctune.exceptions import AsynctuneError
+
+_COMMANDS: Final = {
+    "study": "asynctune.cli.study:study",
+    "run": "asynctune.cli.run:run",
+    "plot": "asynctune.cli.show:plot",
+    "table": "asynctune.cli.show:table",
+    "findings": "asynctune.cli.show:findings",
+    "explain": "asynctune.cli.show:explain",
+    "list": "asynctune.cli.show:list_plugins",
+}
+_BAD_INPUT: Final = 2
+_INTERRUPTED: Final = 130
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported only when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+def _with_hyphens(name: str) -> str:
+    """Let every flag be written with underscores as well."""
+    return name.replace("_", "-")
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": _with_hyphens,
+        "show_default": True,
+        "max_content_width": 100,
+    },
+)
+@click.version_option(package_name="asynctune")
+def commands() -> None:
+    """Asynchronous hyperparameter tuning, real or simulated under virtual time."""
+
+
+def main() -> None:
+    """Run the command line; bad input gets one line and exit status 2."""
+    try:
+        commands(prog_name="asynctune", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(_BAD_INPUT)
+    except click.ClickException as error:
+        _fail(error.format_message(), _BAD_INPUT)
+    except AsynctuneError as error:
+        _fail(str(error), _BAD_INPUT)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; the same command goes on where this one ended", _INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"asynctune: {' '.join(message.split())}", err=True)
+    sys.exit(status)

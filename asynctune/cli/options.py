@@ -1,0 +1,192 @@
+"""Options that several commands share, and how their values are read."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from asynctune.exceptions import UsageError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class IntList(click.ParamType[tuple[int, ...]]):
+    """Whole numbers of at least 1 separated by commas."""
+
+    name = "N,N,..."
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ANN401
+    ) -> tuple[int, ...]:
+        """Return the numbers without repetition, in order."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(dict.fromkeys(int(part) for part in str(value).split(",")))
+        except ValueError:
+            self.fail(f"must be whole numbers separated by commas; got {value!r}", param, ctx)
+        for number in numbers:
+            if number < 1:
+                self.fail(f"must be at least 1; got {number}", param, ctx)
+        return numbers
+
+
+class NameList(click.ParamType[tuple[str, ...]]):
+    """Names separated by commas."""
+
+    name = "NAME,NAME,..."
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ANN401
+    ) -> tuple[str, ...]:
+        """Return the names without repetition, in order."""
+        del param, ctx
+        if isinstance(value, tuple):
+            return value
+        return tuple(dict.fromkeys(part.strip() for part in str(value).split(",") if part.strip()))
+
+
+def read_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return NAME=VALUE pairs as a dict; a value that is JSON is read as such.
+
+    Raises:
+        UsageError: If a pair has no "=".
+    """
+    import json
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise UsageError(f"a setting must have the form NAME=VALUE; got {pair!r}")
+        try:
+            found[name.strip().replace("-", "_")] = json.loads(text)
+        except json.JSONDecodeError:
+            found[name.strip().replace("-", "_")] = text
+    return found
+
+
+def results_dir(function: Function) -> Function:
+    """Add --results-dir."""
+    return click.option(
+        "--results-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("results"),
+        help="Folder that holds one folder a study.",
+    )(function)
+
+
+def problem(function: Function) -> Function:
+    """Add the options that say what is tuned, where, and for how long."""
+    for option in reversed(_PROBLEM):
+        function = option(function)
+    return function
+
+
+_PROBLEM = (
+    click.option("--benchmark", required=True, help="Name of the benchmark; see `asynctune list`."),
+    click.option("--backend", default="simulated", help="Name of the backend."),
+    click.option(
+        "--profile",
+        default="sagemaker",
+        help="Cluster profile of a simulation: delays, faults, prices.",
+    ),
+    click.option(
+        "--warm-pool",
+        type=bool,
+        default=False,
+        help="Keep workers warm for 600 s after an attempt, so that the next one starts in "
+        "seconds; at SageMaker this needs a quota.",
+    ),
+    click.option("--instance-type", default=None, help="Sets the price.  [default: benchmark's]"),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Replace a number of the profile, such as startup_delay=60. Repeatable.",
+    ),
+    click.option(
+        "--method-option",
+        "method_settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting of the method, such as type=stopping or continue_in_place=false. "
+        "Repeatable.",
+    ),
+    click.option(
+        "--random-seed",
+        type=click.IntRange(min=0),
+        default=None,
+        help="Master seed; all methods of one repetition share their seed.  "
+        "[default: the study's, else drawn and printed]",
+    ),
+    click.option(
+        "--max-wallclock-time",
+        type=click.FloatRange(min=0, min_open=True),
+        default=None,
+        help="Seconds of each experiment.  [default: benchmark's]",
+    ),
+    click.option(
+        "--scale-max-wallclock-time",
+        type=bool,
+        default=False,
+        help="With fewer workers than the benchmark's default, and no time given, run longer in "
+        "proportion.",
+    ),
+    click.option("--max-trials", type=int, default=None, help="Bound on trials started."),
+    click.option("--max-evaluations", type=int, default=None, help="Bound on reports."),
+    click.option("--max-cost", type=float, default=None, help="Bound on US dollars."),
+    click.option(
+        "--decision-cost",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        help="Virtual seconds that a proposal takes in a simulation.",
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="text: one live line; json: one JSON object a line on standard output.",
+    ),
+)
+
+
+def backend_options(
+    settings: tuple[str, ...], *, warm_pool: bool, instance_type: str | None
+) -> dict[str, Any]:
+    """Return the backend's options that the flags ask for."""
+    options = read_settings(settings)
+    if warm_pool:
+        options.setdefault("keep_alive", 600.0)
+    if instance_type is not None:
+        options.setdefault("instance_type", instance_type)
+    return options
+
+
+def stopping_bounds(
+    max_trials: int | None, max_evaluations: int | None, max_cost: float | None
+) -> dict[str, Any]:
+    """Return the bounds that are given."""
+    bounds = {
+        "max_trials": max_trials,
+        "max_evaluations": max_evaluations,
+        "max_cost": max_cost,
+    }
+    return {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+def default_jobs() -> int:
+    """Return the number of cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1

@@ -1,0 +1,95 @@
+"""Commands that show what a study has found."""
+
+from pathlib import Path
+
+import click
+
+from asynctune.cli import options
+
+_PLUGINS = {"benchmark": "benchmarks", "backend": "backends", "profile": "profiles"}
+
+
+@click.command()
+@click.argument("tag")
+@options.results_dir
+def plot(tag: str, results_dir: Path) -> None:
+    """Draw the comparison figure of the study TAG: HTML, PNG and SVG."""
+    from asynctune.plots import write_comparison
+    from asynctune.results import load_study
+
+    for path in write_comparison(load_study(tag, results_dir), results_dir / tag):
+        click.echo(f"wrote {path}")
+
+
+@click.command()
+@click.argument("tag")
+@click.option("--losses", default=None, help="Values to reach, separated by commas.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@options.results_dir
+def table(tag: str, losses: str | None, results_dir: Path, *, as_json: bool, as_csv: bool) -> None:
+    """Print final values, times to reach given ones, trials, utilisation and dollars."""
+    from asynctune import table as tables
+    from asynctune.results import load_study
+
+    wanted = None if losses is None else _numbers(losses)
+    study = load_study(tag, results_dir)
+    frame = tables.summary_table(study, losses=wanted)
+    if as_json:
+        click.echo(tables.to_json(frame))
+    elif as_csv:
+        click.echo(tables.to_csv(frame), nl=False)
+    else:
+        tables.print_table(frame, study)
+
+
+@click.command()
+@click.argument("tag")
+@options.results_dir
+def findings(tag: str, results_dir: Path) -> None:
+    """Say in plain words what the study TAG has found, and where its figure lies."""
+    from asynctune.findings import findings as find
+    from asynctune.results import load_study
+
+    for sentence in find(load_study(tag, results_dir)):
+        click.echo(f"- {sentence}")
+    figures = [results_dir / tag / f"comparison.{ending}" for ending in ("html", "png", "svg")]
+    drawn = [str(path) for path in figures if path.exists()]
+    if drawn:
+        click.echo(f"figure: {', '.join(drawn)}")
+
+
+@click.command()
+@click.argument("experiment", type=click.Path(path_type=Path))
+@click.argument("trial", type=int, required=False)
+@options.results_dir
+def explain(experiment: Path, trial: int | None, results_dir: Path) -> None:
+    """Tell the story of a TRIAL of an EXPERIMENT, from its journal.
+
+    EXPERIMENT is a folder, or TAG/NAME below the results folder. Without TRIAL, tell how long
+    workers were idle, and why.
+    """
+    from asynctune.explain import explain as tell
+    from asynctune.explain import explain_idle
+
+    folder = experiment if experiment.exists() else results_dir / experiment
+    for line in explain_idle(folder) if trial is None else tell(folder, trial):
+        click.echo(line)
+
+
+@click.command("list")
+def list_plugins() -> None:
+    """List the benchmarks, backends and cluster profiles that are installed, and the methods."""
+    from asynctune.methods import METHODS
+    from asynctune.plugins import plugin_names
+
+    click.echo(f"methods: {', '.join(METHODS)}")
+    for name in _PLUGINS.values():
+        click.echo(f"{name}: {', '.join(plugin_names(f'asynctune.{name}'))}")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"must be numbers separated by commas; got {text!r}") from None
