@@ -1,20 +1,4 @@
-"""Virtual time: an asyncio event loop whose clock jumps from timer to timer.
-
-`run` executes an anyio or asyncio program in which an hour of sleep takes microseconds;
-`anyio.sleep`, `move_on_after`, `fail_after` and `current_time` all follow the loop's clock.
-What happens, and in which order, is a function of the program alone:
-
-- Timers go off in the order of their stamps, equal stamps in the order in which they were
-  set. A stamp in the past means now, after whatever is due now already.
-- The clock moves only when nothing is ready, and then to the stamp of the next timer exactly.
-- When nothing is ready and no timer is set, nothing can ever happen: `DeadlockError`.
-- What happens outside the loop takes no virtual time, so nothing may wait for it: executors,
-  sockets, pipes and processes are refused at the call, and a callback handed over by another
-  thread (that is how `anyio.to_thread` returns) makes the loop fail at its next step.
-
-One thing asyncio does not order: a task group cancels its children in no particular order.
-Where that matters, give each child a cancel scope and cancel these one by one.
-"""
+"""The event loop on virtual time."""
 
 # The loop leans on private parts of asyncio (`_run_once`, `_ready`, `_stopping`, `_selector`,
 # `_process_events`, `_timer_handle_cancelled`, `Handle._run`, `TimerHandle._scheduled`);
@@ -22,21 +6,17 @@ Where that matters, give each child a cancel scope and cancel these one by one.
 # ruff: noqa: SLF001
 
 import asyncio
-import functools
 import heapq
 import math
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from selectors import BaseSelector, SelectorKey
-from typing import Final, NoReturn, TypeVar, TypeVarTuple, Unpack, final
-
-import anyio
+from typing import Final, NoReturn, TypeVarTuple, Unpack, final
 
 from asynctune.exceptions import DeadlockError, UsageError, VirtualTimeError
 
-T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 #: Signals are looked for once in so many steps; a look costs as much as a step.
@@ -304,86 +284,3 @@ REFUSED: Final = (
 )
 for _name in REFUSED:
     setattr(VirtualTimeLoop, _name, _refusal(_name))
-
-
-def current_loop() -> VirtualTimeLoop | None:
-    """Return the virtual-time loop that the caller runs on, or None if it runs on none."""
-    loop = _running_loop()
-    return loop if isinstance(loop, VirtualTimeLoop) else None
-
-
-def in_virtual_time() -> bool:
-    """Say whether the caller runs on a virtual-time loop."""
-    return current_loop() is not None
-
-
-def run(async_fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: *Ts, start: float = 0.0) -> T:
-    """Run an async function to its end in virtual time, and return its result.
-
-    May be called where an event loop runs already, as in a notebook: then the program runs
-    in a thread of its own, the caller's loop stands still until it is done, and Ctrl-C
-    reaches the program at its next step.
-
-    Args:
-        async_fn: The function.
-        *args: Its positional arguments.
-        start: First reading of the clock in seconds, at least 0 and below 2**31.
-
-    Raises:
-        UsageError: If the start is out of range.
-        DeadlockError: If the program waits for something that cannot happen any more.
-        VirtualTimeError: If it waits for outside work.
-    """
-    if _running_loop() is None:
-        return _run(functools.partial(VirtualTimeLoop, start), async_fn, *args)
-    return _run_in_thread(start, async_fn, *args)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop that the caller runs on, of whatever kind, or None."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _run(
-    loop_factory: Callable[[], VirtualTimeLoop],
-    async_fn: Callable[[Unpack[Ts]], Awaitable[T]],
-    *args: *Ts,
-) -> T:
-    """Run on a new loop in this thread."""
-    return anyio.run(async_fn, *args, backend_options={"loop_factory": loop_factory})
-
-
-def _run_in_thread(start: float, async_fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: *Ts) -> T:
-    """Run on a new loop in a new thread."""
-    outcome: list[T] = []
-    errors: list[BaseException] = []
-    loops: list[VirtualTimeLoop] = []
-    done = threading.Event()
-
-    def make_loop() -> VirtualTimeLoop:
-        loops.append(VirtualTimeLoop(start))
-        return loops[0]
-
-    def work() -> None:
-        try:
-            outcome.append(_run(make_loop, async_fn, *args))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            errors.append(error)
-        finally:
-            done.set()
-
-    thread = threading.Thread(target=work, name="virtual-time")
-    thread.start()
-    while not done.is_set():
-        try:
-            done.wait()  # not join(), which takes a thread for ended after a Ctrl-C (Python 3.11)
-        except KeyboardInterrupt:
-            for loop in loops:
-                loop.interrupt()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return outcome[0]
