@@ -124,8 +124,8 @@ def learning_curves_figure(
 ) -> alt.ConcatChart:
     """Return the learning curves of an experiment's trials, coloured by what became of them.
 
-    A trial is completed (it reached the highest resource), paused, stopped, or cut off (its
-    last report was answered with "continue"). A dot marks its last report. If x is the
+    A trial is completed (it reached the highest resource, or was told so), paused, stopped, or
+    cut off (its last report was answered with "continue"). A dot marks its last report. If x is the
     resource, lines mark the rungs, which are the levels where trials were paused or
     stopped, and where there are any the axis is logarithmic.
 
@@ -144,14 +144,12 @@ def learning_curves_figure(
         raise UsageError(f"trials must be at least 1; got {trials}")
     metadata = experiment.metadata
     metric, resource = metadata["metric"], metadata["resource"]
-    reports = (
-        experiment.reports.lazy()
-        .filter((pl.col("status") != "repeated") & pl.col(metric).is_finite())
-        .sort("trial_id", "tuner_time")
-        .collect()
-    )
+    reports = experiment.reports
+    if metric in reports.columns:  # not where nothing was reported
+        reports = reports.filter(pl.col("status") != "repeated", pl.col(metric).is_finite())
     if not len(reports):
         raise UsageError(f"a figure needs finite values of {metric}; {experiment.path} has none")
+    reports = reports.sort("trial_id", "tuner_time")
     highest = int(metadata.get("max_resource") or reports[resource].to_numpy().max())
     fates = _fates(reports, resource, highest)
     drawn = _sampled(fates, trials)
@@ -385,7 +383,7 @@ def _fates(reports: pl.DataFrame, resource: str, highest: int) -> pl.DataFrame:
         reports.group_by("trial_id", maintain_order=True)
         .agg(
             pl.col(resource).max().alias("furthest"),
-            pl.when(pl.col(resource).max() >= highest)
+            pl.when((pl.col(resource).max() >= highest) | (decided == "complete"))
             .then(pl.lit("completed"))
             .when(decided == "pause")
             .then(pl.lit("paused"))

@@ -313,7 +313,11 @@ def _reports_frame(entries: Sequence[tuple[Path, dict[str, Any]]]) -> pl.DataFra
         for path, metadata in entries
     ]
     reports = pl.concat(frames, how="diagonal_relaxed").collect()
-    needed = ["trial_id", "tuner_time", "status", entries[0][1]["metric"]]
+    metric = entries[0][1]["metric"]
+    if not len(reports) and metric not in reports.columns:
+        # Nothing was reported at all, so nobody knew the names of metrics.
+        reports = reports.with_columns(pl.lit(None, dtype=pl.Float64).alias(metric))
+    needed = ["trial_id", "tuner_time", "status", metric]
     missing = [name for name in needed if name not in reports.columns]
     if missing:
         raise UsageError(

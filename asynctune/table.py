@@ -23,7 +23,7 @@ _UNBOUNDED = 10_000  # characters: wider than any table
 _SECONDS_TO, _REACHED = "seconds_to_", "reached_"
 
 
-def table(study: Study, losses: Sequence[float] | None = None) -> pl.DataFrame:
+def summary_table(study: Study, losses: Sequence[float] | None = None) -> pl.DataFrame:
     """Return one row a setup, in the order of the figure.
 
     Columns: `method`, `n_workers`, `seeds`; `metric` (its name); `seconds` (how long the runs
@@ -94,12 +94,12 @@ def decimals(study: Study) -> int:
     return min(max(2 - math.floor(math.log10(spread)), 0), 9)
 
 
-def print_table(study: Study, frame: pl.DataFrame, console: "Console | None" = None) -> None:
-    """Print `table(study)` for people.
+def print_table(frame: pl.DataFrame, study: Study, console: "Console | None" = None) -> None:
+    """Print a table for people.
 
     Args:
-        study: The study that the table is of.
-        frame: The table.
+        frame: What `summary_table` returned.
+        study: The study that it is of.
         console: Where to print; by default standard output.
     """
     from rich.console import Console

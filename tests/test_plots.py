@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import polars as pl
@@ -158,8 +159,12 @@ def test_nothing_finite(tmp_path):
     write_experiment(tmp_path / "tag" / "RS-4w-0", columns)
     with pytest.raises(UsageError, match="needs finite values of val_loss"):
         comparison_figure(load_study("tag", tmp_path))
+    experiment = load_experiment(tmp_path / "tag" / "RS-4w-0")
     with pytest.raises(UsageError, match="needs finite values of val_loss"):
-        learning_curves_figure(load_experiment(tmp_path / "tag" / "RS-4w-0"))
+        learning_curves_figure(experiment)
+    unheard = replace(experiment, reports=experiment.reports.clear().drop("val_loss"))
+    with pytest.raises(UsageError, match="needs finite values of val_loss"):
+        learning_curves_figure(unheard)
 
 
 def test_figure_is_reproducible(study, still):
@@ -223,7 +228,7 @@ def test_clock(seconds, clock):
 @pytest.fixture
 def asha(tmp_path):
     levels = {0: [1, 3, 9], 1: [1], 2: [1, 3], 3: [1, 3], 4: [1]}
-    ends = {0: "continue", 1: "pause", 2: "stop", 3: "continue", 4: "pause"}
+    ends = {0: "complete", 1: "pause", 2: "stop", 3: "continue", 4: "pause"}
     reports = [
         (trial, epoch, 10.0 - epoch, ends[trial] if epoch == epochs[-1] else "continue")
         for trial, epochs in levels.items()

@@ -183,6 +183,15 @@ def test_a_table_without_the_metric(tiny):
         load_study("tag", tiny)
 
 
+def test_a_study_without_any_report(tmp_path):
+    folder = write_experiment(tmp_path / "tag" / "RS-4w-0", {"tuner_time": []})
+    table = pl.read_parquet(folder / "results.parquet").drop("val_loss", "config_lr")
+    table.write_parquet(folder / "results.parquet")
+    study = load_study("tag", tmp_path)
+    (run,) = study.runs[Setup("RS", 4)]
+    assert (len(run.steps.times), run.end) == (0, 18000.0)
+
+
 def test_a_million_reports(tmp_path):
     write_study(tmp_path / "tag", trials=420)  # 60 experiments of 16,800 reports
     start = time.process_time()

@@ -14,7 +14,7 @@ from asynctune.table import (
     default_losses,
     format_seconds,
     print_table,
-    table,
+    summary_table,
     to_csv,
     to_json,
 )
@@ -51,7 +51,7 @@ def large(tmp_path_factory):
 
 
 def test_a_row_of_the_table(known):
-    (row,) = table(known, [9.0, 3.0, 2.0]).to_dicts()
+    (row,) = summary_table(known, [9.0, 3.0, 2.0]).to_dicts()
     assert (row["method"], row["n_workers"], row["seeds"], row["metric"]) == (
         "RS",
         4,
@@ -73,7 +73,7 @@ def test_a_row_of_the_table(known):
 
 
 def test_the_common_time_is_the_shortest_setups(large):
-    frame = table(large, [])
+    frame = summary_table(large, [])
     assert frame["common_seconds"].unique().to_list() == [18000]
     two = frame.filter(pl.col("n_workers") == 2)
     assert (two["final"] < two["at_common"]).all()
@@ -87,7 +87,7 @@ def test_default_losses_are_round_and_reached(large):
     assert len(levels) == 3
     assert list(levels) == sorted(levels, reverse=True)
     assert all(level == round(level, 1) for level in levels)
-    frame = table(large)
+    frame = summary_table(large)
     assert frame[f"reached_{levels[0]:g}"].min() >= 3
     assert frame[f"seconds_to_{levels[-1]:g}"].null_count() < len(frame)
     assert frame[f"seconds_to_{levels[-1]:g}"].null_count() > 0
@@ -98,7 +98,7 @@ def test_a_metric_to_maximise(tmp_path):
     study = load_study("tag", tmp_path)
     levels = default_losses(study)
     assert list(levels) == sorted(levels)
-    frame = table(study)
+    frame = summary_table(study)
     assert (frame["final"] < 0).all()
     assert (frame["final_low"] <= frame["final"]).all()
     assert (frame["final"] <= frame["final_high"]).all()
@@ -113,20 +113,20 @@ def test_one_seed_and_no_values(tmp_path):
     write_experiment(tmp_path / "tag" / "RS-4w-0", columns, total_cost_usd=None)
     study = load_study("tag", tmp_path)
     assert default_losses(study) == ()
-    (row,) = table(study).to_dicts()
+    (row,) = summary_table(study).to_dicts()
     assert row["final"] is row["final_low"] is row["final_high"] is row["cost_usd"] is None
     console = Console(file=io.StringIO(), width=100)
-    print_table(study, table(study, [5.0]), console)
+    print_table(summary_table(study, [5.0]), study, console)
     assert "0/1" in console.file.getvalue()
 
 
 def test_losses_must_be_finite(known):
     with pytest.raises(UsageError, match="must be finite; got inf"):
-        table(known, [float("inf")])
+        summary_table(known, [float("inf")])
 
 
 def test_json_and_csv(known):
-    frame = table(known, [2.0])
+    frame = summary_table(known, [2.0])
     (row,) = json.loads(to_json(frame))
     assert row["seconds_to_2"] is None
     assert row["reached_2"] == 2
@@ -138,12 +138,12 @@ def test_json_and_csv(known):
 
 def printed(study, frame, width):
     console = Console(file=io.StringIO(), width=width)
-    print_table(study, frame, console)
+    print_table(frame, study, console)
     return console.file.getvalue()
 
 
 def test_print(known, large):
-    text = printed(known, table(known, [3.0, 2.0]), 120)
+    text = printed(known, summary_table(known, [3.0, 2.0]), 120)
     assert "3.00 [" in text
     assert "5 min 3/5" in text
     assert "2/5" in text
@@ -152,12 +152,12 @@ def test_print(known, large):
     assert "surrogate 3, extrapolated 2" in text
     assert "data: made up for tests." in text
     assert "at 17 min" not in text
-    assert "at 5 h" in printed(large, table(large), 120)
+    assert "at 5 h" in printed(large, summary_table(large), 120)
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_nothing_is_cut_off(large, width):
-    text = printed(large, table(large), width)
+    text = printed(large, summary_table(large), width)
     assert "…" not in text
     assert text.count("MOBSTER") == (3 if width == 120 else 6)
     assert max(len(line) for line in text.splitlines()) <= width
