@@ -9,6 +9,7 @@ is idle for a reason that stands in the journal.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 import anyio
@@ -176,7 +177,9 @@ class Tuner:
 
     async def _next_batch(self) -> Sequence[Event]:
         """Wait for events, or until something else is due."""
-        until = min(self._deadline, self.ledger.next_due(), self._proposer.due())
+        # A retry that is due while no worker is free must not be waited for: its time is past.
+        retry = self.ledger.next_due() if self.ledger.free > 0 else inf
+        until = min(self._deadline, retry, self._proposer.due())
         if self._backend.virtual_time and not self._proposer.wakes:
             batch = await self._backend.events(until)
         else:
