@@ -102,6 +102,8 @@ class Tuner:
         self._now = 0.0
         self._idle: dict[str, int] = {}
         self._wait_scope: anyio.CancelScope | None = None
+        self._woken = False
+        self._closed = False
         self._requested_end: str | None = None
         self._waiters: dict[int, anyio.Event] = {}
 
@@ -112,7 +114,7 @@ class Tuner:
     async def wait_for(self, number: int) -> str:
         """Wait until a trial is over, and return its final state."""
         while not self.trial(number).done:
-            if self.ledger.over() is not None:
+            if self._closed or self.ledger.over() is not None:
                 break
             event = self._waiters.setdefault(number, anyio.Event())
             await event.wait()
@@ -120,12 +122,13 @@ class Tuner:
         return str(trials[number].state) if number < len(trials) else "never started"
 
     def request_end(self, reason: str = "requested") -> None:
-        """End the experiment as soon as the instant at hand is dealt with."""
+        """End the experiment once the instant at hand is dealt with; in virtual time, the next."""
         self._requested_end = reason
         self.wake()
 
     def wake(self) -> None:
         """Interrupt the wait for events, because something else is to be done."""
+        self._woken = True  # the wait may be yet to come
         if self._wait_scope is not None:
             self._wait_scope.cancel()
 
@@ -140,6 +143,7 @@ class Tuner:
                 await self._recover(self._replayed)
             return await self._loop()
         finally:
+            self._closed = True
             self._journal.commit()
             for event in self._waiters.values():
                 event.set()
@@ -177,6 +181,10 @@ class Tuner:
 
     async def _next_batch(self) -> Sequence[Event]:
         """Wait for events, or until something else is due."""
+        if self._woken:
+            self._woken = False
+            self._now = max(self._now, min(self._clock(), self._deadline))
+            return ()
         # A retry that is due while no worker is free must not be waited for: its time is past.
         retry = self.ledger.next_due() if self.ledger.free > 0 else inf
         until = min(self._deadline, retry, self._proposer.due())
@@ -187,7 +195,9 @@ class Tuner:
             with anyio.CancelScope() as self._wait_scope:
                 batch = await self._backend.events(until)
             self._wait_scope = None
-        self._now = batch[0].time if batch else max(self._now, min(self._clock(), until))
+            self._woken = False
+        now = batch[0].time if batch else min(self._clock(), until)
+        self._now = max(self._now, now)
         return batch
 
     async def _handle(self, batch: Sequence[Event]) -> None:
