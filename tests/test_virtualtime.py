@@ -155,23 +155,27 @@ def test_deadline_and_event_of_one_instant_go_by_the_order_of_setting():
     assert run(main) == ({True}, {False})
 
 
-def test_a_timer_of_the_present_instant_goes_off_before_the_clock_moves():
+def test_timers_of_one_instant_go_before_what_they_make_ready():
     async def main():
         trace = []
         loop = asyncio.get_running_loop()
 
         def first():
-            trace.append(loop.time())
-            loop.call_soon(trace.append, loop.time())
-            loop.call_later(0, trace.append, loop.time())
+            loop.call_soon(note, "soon")
+            loop.call_later(0, note, "at once")
+            note("first")
+
+        def note(what):
+            trace.append((loop.time(), what))
 
         loop.call_at(5.0, first)
-        loop.call_at(5.0, trace.append, 5.0)
-        loop.call_at(math.nextafter(5.0, 6.0), trace.append, "later")
+        loop.call_at(5.0, note, "second")
+        loop.call_at(math.nextafter(5.0, 6.0), note, "later")
         await anyio.sleep(6)
+        assert trace.pop() == (math.nextafter(5.0, 6.0), "later")
         return trace
 
-    assert run(main) == [5.0, 5.0, 5.0, 5.0, "later"]
+    assert run(main) == [(5.0, what) for what in ("first", "second", "soon", "at once")]
 
 
 TRACE_PROGRAM = """
@@ -230,15 +234,23 @@ def test_traces_are_the_same_bytes_in_every_process():
 def test_cancelled_timers_do_not_go_off():
     async def main():
         trace = []
+        errors = []
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: errors.append(context))
         timers = [loop.call_at(float(k), trace.append, k) for k in range(1, 300)]
         for timer in timers[::2]:
             timer.cancel()
             timer.cancel()  # no harm
         loop.call_at(7.0, timers[9].cancel)  # one instant with timer 10
         loop.call_at(12.0, timers[11].cancel)  # after timer 12 of the same instant has gone off
+        loop.call_at(20.0, trace.append, "never").cancel()  # one instant with timer 20
+        victims = []
+        loop.call_at(400.0, lambda: [victim.cancel() for victim in victims])
+        victims.append(loop.call_at(400.0, trace.append, "never"))  # due, but not yet called
+        loop.call_soon(trace.append, "never").cancel()
         await anyio.sleep(1000)
         assert loop._timers_cancelled == 0
+        assert errors == []
         return trace
 
     assert run(main) == [k for k in range(2, 300, 2) if k != 10]
@@ -392,6 +404,26 @@ def test_after_a_deadlock_tasks_clean_up():
     with pytest.raises(DeadlockError):
         run(main, start=1.0)
     assert trace == [4.0]
+
+
+def test_clean_up_after_an_error_is_not_disturbed_by_threads():
+    trace = []
+
+    async def main():
+        loop = current_loop()
+        try:
+            await anyio.Event().wait()
+        finally:
+            thread = threading.Thread(target=loop.call_soon_threadsafe, args=(int,))
+            thread.start()
+            thread.join()
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(3)
+            trace.append(anyio.current_time())
+
+    with pytest.raises(DeadlockError):
+        run(main)
+    assert trace == [3.0]
 
 
 # The outside world.
@@ -558,6 +590,21 @@ def test_ctrl_c_ends_the_run(step):
 
     with pytest.raises(KeyboardInterrupt):
         run(main)
+
+
+def test_interrupt_holds_the_clock():
+    moved = []
+
+    async def main():
+        loop = current_loop()
+        moved.append(loop.try_advance(1.0))
+        loop.interrupt()
+        moved.append(loop.try_advance(2.0))
+        await anyio.lowlevel.checkpoint()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert moved == [True, False]
 
 
 def test_interrupt_from_another_thread():
