@@ -25,10 +25,11 @@ from asynctune.trial import State
 
 
 class Request(NamedTuple):
-    """A proposal that was asked for and is not in the journal, and what it may depend on."""
+    """A proposal that was asked for and is not in the journal, when, and what it may depend on."""
 
     k: int
     snapshot: Snapshot
+    time: float
 
 
 class Replayed(NamedTuple):
@@ -40,6 +41,8 @@ class Replayed(NamedTuple):
         expected: Attempts under way, in the order of their start.
         request: The proposal under way, or None.
         finished: Why the experiment ended, or None if it did not.
+        filling: Whether the last line was written while free workers were given something to
+            do, which must then be brought to its end before further events are looked at.
     """
 
     time: float
@@ -47,6 +50,7 @@ class Replayed(NamedTuple):
     expected: tuple[Expected, ...]
     request: Request | None
     finished: str | None
+    filling: bool
 
 
 class _Attempt:
@@ -69,11 +73,13 @@ class _Replay:
         self.idle: dict[str, int] = {}
         self.request: Request | None = None
         self.finished: str | None = None
+        self.filling = False
         self.attempts: dict[int, _Attempt] = {}
 
     def take(self, line: Line) -> None:
         """Take one line."""
         self.time = max(self.time, line["t"])
+        self.filling = True
         match line["event"]:
             case "proposal_requested":
                 self._request(line)
@@ -90,6 +96,7 @@ class _Replay:
             case "restarted":
                 pass
             case _:
+                self.filling = False
                 self._event(line)
 
     def _request(self, line: Line) -> None:
@@ -98,7 +105,7 @@ class _Replay:
         if not isinstance(step, Propose):
             raise _mismatch(line, step)
         _check(line, request_line(line["t"], step.k, step.seen, ahead=ahead))
-        self.request = Request(step.k, self.ledger.scheduler.snapshot())
+        self.request = Request(step.k, self.ledger.scheduler.snapshot(), line["t"])
 
     def _step(self, line: Line) -> None:
         step = self.ledger.next(line["t"])
@@ -150,7 +157,9 @@ def replay(ledger: Ledger, lines: Iterable[Line], *, lookahead: int = 0) -> Repl
     state = _Replay(ledger, lookahead)
     for line in lines:
         state.take(line)
-    return Replayed(state.time, state.idle, state.expected(), state.request, state.finished)
+    return Replayed(
+        state.time, state.idle, state.expected(), state.request, state.finished, state.filling
+    )
 
 
 def _check(line: Line, again: Line) -> None:

@@ -161,13 +161,15 @@ class Tuner:
             if fates[order.trial, order.attempt] == "unknown":
                 await self._backend.start(order)
         if replayed.request is not None:
-            self._proposer.request(replayed.request.k, replayed.request.snapshot, self._now)
+            self._proposer.request(*replayed.request)
 
     async def _loop(self) -> Outcome:
         ledger, backend = self.ledger, self._backend
+        filling = self._replayed is not None and self._replayed.filling
         while True:
-            while backend.ready() and ledger.over() is None:
+            while not filling and backend.ready() and ledger.over() is None:
                 await self._handle(await backend.events(self._now))
+            filling = False
             reason = ledger.over() or self._requested_end
             if reason is None and self._now >= self._deadline:
                 reason = "max_wallclock_time"

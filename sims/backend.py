@@ -142,6 +142,8 @@ class SimulatedBackend:
         self._price = profile.price(profile.instance_type or instance_type)
         self._heap: list[tuple[float, int, int, _Attempt | None]] = []
         self._running: dict[int, _Attempt] = {}
+        # A command takes effect within the instant, perhaps before the instant's other events.
+        self._one_by_one = profile.stop_delay == 0 and profile.report_delay == 0
         self._started = 0
         self._entries = 0
         self._loop: VirtualTimeLoop
@@ -208,7 +210,11 @@ class SimulatedBackend:
         return bool(heap) and heap[0][0] <= self._loop.time()
 
     async def events(self, until: float) -> Sequence[Event]:
-        """Move the clock to the next events, or to `until`, and return them."""
+        """Move the clock to the next events, or to `until`, and return them.
+
+        The events of one instant come in the order in which their attempts were started,
+        however many batches they come in, so that a restart amid an instant changes nothing.
+        """
         heap, loop = self._heap, self._loop
         while True:
             while heap and heap[0][3] is not None and heap[0][3].dead:
@@ -230,6 +236,8 @@ class SimulatedBackend:
                 batch.append(CapacityChanged(time, capacity, "capacity of the cluster"))
             elif not attempt.dead:
                 batch.append(self._next_event(time, attempt))
+                if self._one_by_one:
+                    break
         return batch
 
     async def aclose(self, *, leave_running: bool) -> None:
