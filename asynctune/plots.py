@@ -259,8 +259,7 @@ class _Pointer:
 
     def for_next_panel(self) -> tuple[list[alt.Parameter], alt.Parameter]:
         """Return the parameters that panels share, and the one of this panel."""
-        # There is one legend, so Vega accepts its selection in one panel only; the others
-        # refer to it.
+        # There is one legend: the first panel owns its selection, and the others refer to it.
         common = [self._zoom] if self._panels else [self.pick, self._zoom]
         hover = alt.selection_point(
             name=f"hover_{self._panels}",

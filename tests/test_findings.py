@@ -79,6 +79,22 @@ def test_what_is_close_cannot_be_told_apart(tmp_path):
     )
 
 
+def test_few_workers_may_do_as_well_as_many(tmp_path):
+    for seed, (rs, bo) in enumerate([(6.1, 6.4), (6.5, 6.0), (6.2, 6.3), (6.3, 6.1), (6.0, 6.2)]):
+        for method, workers, value in (("RS", 8, rs), ("BO", 2, bo)):
+            write_experiment(
+                tmp_path / "tag" / f"{method}-{workers}w-{seed}",
+                {"tuner_time": [60.0], "val_loss": [value]},
+                method=method,
+                n_workers=workers,
+                seed=seed,
+            )
+    assert findings(load_study("tag", tmp_path))[0].startswith(
+        "BO with 2 workers cannot be told from RS with 8 workers after 5 h: val_loss 6.20 "
+        "against 6.20 (better in 48 % of bootstrap resamples)"
+    )
+
+
 def test_without_a_price_there_are_worker_hours(tmp_path):
     sentences = findings(study_of(tmp_path, ENDS, total_cost_usd=None))
     assert sentences[0].endswith("at 25 % of the worker hours.")

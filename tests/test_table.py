@@ -14,6 +14,7 @@ from asynctune.table import (
     default_losses,
     format_seconds,
     print_table,
+    round_to_worse,
     summary_table,
     to_csv,
     to_json,
@@ -91,6 +92,13 @@ def test_default_losses_are_round_and_reached(large):
     assert frame[f"reached_{levels[0]:g}"].min() >= 3
     assert frame[f"seconds_to_{levels[-1]:g}"].null_count() < len(frame)
     assert frame[f"seconds_to_{levels[-1]:g}"].null_count() > 0
+
+
+def test_rounding_goes_to_the_worse_side(large, tmp_path):
+    assert round_to_worse(large, 6.01) == 6.1
+    assert round_to_worse(large, 6.1) == 6.1
+    write_study(tmp_path / "tag", methods=("RS", "BO"), sign=-1, trials=8)
+    assert round_to_worse(load_study("tag", tmp_path), 6.01) == -6.1
 
 
 def test_a_metric_to_maximise(tmp_path):
