@@ -152,23 +152,23 @@ class Ledger:
         if self._due and self._due[0][0] <= now:
             return self._launch(self.trials[heappop(self._due)[1]], now)
         limit = self.stopping.max_trials
-        while True:
-            action = self.scheduler.next(new=limit is None or len(self.trials) < limit)
-            if isinstance(action, Start):
-                trial = Trial(action.trial, action.until)
-                self.trials.append(trial)
-                return self._launch(trial, now)
-            if isinstance(action, Resume):
-                trial = self.trials[action.trial]
-                trial.until = action.until
-                trial.held = False
-                if trial.state is State.PAUSED:
-                    trial.state = State.QUEUED
-                    return self._launch(trial, now, action.why)
-                return Promise(*action)
-            if self._due and not isinstance(action, Propose):
-                return Wait("back-off")
-            return action
+        new = limit is None or len(self.trials) < limit
+        action = self.scheduler.next(new=new)
+        if isinstance(action, Start):
+            trial = Trial(action.trial, action.until)
+            self.trials.append(trial)
+            return self._launch(trial, now)
+        if isinstance(action, Resume):
+            trial = self.trials[action.trial]
+            trial.until = action.until
+            trial.held = False
+            if trial.state is State.PAUSED:
+                trial.state = State.QUEUED
+                return self._launch(trial, now, action.why)
+            return Promise(*action)
+        if self._due and not isinstance(action, Propose):
+            return Wait("back-off")
+        return Wait("draining") if isinstance(action, Exhausted) and not new else action
 
     def next_due(self) -> float:
         """Return when the next retry is due; inf if none is waiting."""
@@ -191,6 +191,8 @@ class Ledger:
         if isinstance(event, Report):
             return self._report(event)
         if isinstance(event, CapacityChanged):
+            if event.n == self.capacity:
+                return None
             self.capacity = event.n
             return Seen(f"capacity {event.n}")
         trial = self._known(event)
