@@ -307,6 +307,8 @@ class Ledger:
             return _LATE
         if event.resource <= trial.highest:
             return _REPEATED
+        if trial.highest >= self.max_resource:
+            return _LATE  # the trial is complete, and its script goes on all the same
         self.resource_total += event.resource - trial.highest
         trial.highest = event.resource
         value = self._value(event, trial.number)
@@ -335,12 +337,12 @@ class Ledger:
         if isinstance(event, Started):
             self._enter(trial, TRANSITIONS[trial.state, word], event.time)
             return Seen(trial.state)
-        if isinstance(event, Ended) and trial.state is not State.STOPPING and not trial.highest:
+        if self._achieved_nothing(event, trial):
             message = "it ended without any report"
-            event = Failed(*event[:3], Cause.USER_ERROR, message, 0, event.cost)
+            event = Failed(*event[:3], Cause.USER_ERROR, message, trial.checkpoint, event.cost)
             word = "failed"
-        if isinstance(event, Failed) and trial.highest >= self.max_resource:
-            word = "ended"  # all its results are in: what happens afterwards changes nothing
+        if trial.highest >= self.max_resource:
+            word = "ended"  # all its results are in: how it comes to its end changes nothing
         after = TRANSITIONS[trial.state, word]
         self._release(trial, event)
         self._enter(trial, after, event.time)
@@ -354,6 +356,14 @@ class Ledger:
             return self._fail(trial, event)
         self._finish(trial, failed=False)
         return Seen(trial.state, discard=trial.highest < self.max_resource)
+
+    def _achieved_nothing(self, event: Paused | Ended | Failed, trial: Trial) -> bool:
+        """Return whether an attempt ended by itself as if in order, but all for nothing."""
+        if trial.reports or trial.state in (State.PAUSING, State.STOPPING):
+            return False
+        if isinstance(event, Ended):
+            return not trial.highest
+        return isinstance(event, Paused) and event.resource <= trial.checkpoint
 
     def _release(self, trial: Trial, event: Paused | Ended | Failed) -> None:
         del self.busy[trial.number]
