@@ -170,7 +170,7 @@ def check_folder(experiment: Experiment, folder: Path) -> dict[str, Any] | None:
 def replay_experiment(experiment: Experiment, folder: Path) -> Ledger:
     """Return the ledger as it stands at the end of the journal in `folder`."""
     parts = _assemble(experiment)
-    replay(parts.ledger, read_lines(folder / JOURNAL), lookahead=_lookahead(experiment, parts))
+    replay(parts.ledger, read_lines(folder / JOURNAL))
     return parts.ledger
 
 
@@ -305,6 +305,9 @@ def _run(
 
     try:
         return virtualtime.run(simulate, start=begun) if virtual else anyio.run(really)
+    except BaseExceptionGroup as group:
+        # One thing went wrong, within a task group that nobody else needs to know of.
+        raise (group.exceptions[0] if len(group.exceptions) == 1 else group) from None
     finally:
         writer.close()
 

@@ -22,6 +22,7 @@ from asynctune.searchers.base import Fit, Proposal
 
 FORMAT: Final = 1
 Line = dict[str, Any]
+_HEADER: Final = b'{"event":"header","format":%d,' % FORMAT
 
 
 def encode_number(x: float) -> float | str:
@@ -169,7 +170,7 @@ def proposal_line(now: float, proposal: Proposal, cost: float) -> Line:
     }
     if proposal.fit is not None:
         line["fit"] = {
-            "parameters": list(proposal.fit.parameters),
+            "parameters": [encode_number(p) for p in proposal.fit.parameters],
             "observations": proposal.fit.observations,
         }
     return line | {"cost": cost} if cost else line
@@ -181,9 +182,13 @@ def line_proposal(line: Mapping[str, Any]) -> Proposal:
     return Proposal(
         line["k"],
         line["config"],
-        None if fit is None else Fit(tuple(fit["parameters"]), fit["observations"]),
+        None if fit is None else _line_fit(fit),
         line["origin"],
     )
+
+
+def _line_fit(line: Mapping[str, Any]) -> Fit:
+    return Fit(tuple(map(decode_number, line["parameters"])), line["observations"])
 
 
 class JournalWriter:
@@ -198,8 +203,7 @@ class JournalWriter:
 
     def __init__(self, path: Path, *, durable: bool) -> None:
         self._durable = durable
-        buffering = 0 if durable else 1 << 20
-        self._file: BinaryIO = path.open("ab", buffering=buffering)
+        self._file: BinaryIO = path.open("ab", buffering=1 << 20)
         self._lines: list[bytes] = []
 
     def append(self, line: Line) -> None:
@@ -211,6 +215,8 @@ class JournalWriter:
         if self._lines:
             self._file.write(b"".join(self._lines))
             self._lines.clear()
+            if self._durable:
+                self._file.flush()
 
     def sync(self) -> None:
         """Write, and where the journal is durable wait until the disk has it."""
@@ -230,7 +236,7 @@ def header_line(inputs: Mapping[str, Any]) -> Line:
 
 
 def read_header(path: Path) -> Mapping[str, Any] | None:
-    """Return the inputs in a journal's header; None if there is no journal, or not even a header.
+    """Return the inputs in a journal's header; None if there is no journal, or a torn header only.
 
     Raises:
         JournalError: If the file does not begin with a header of a format known here.
@@ -239,11 +245,11 @@ def read_header(path: Path) -> Mapping[str, Any] | None:
         return None
     with path.open("rb") as file:
         first = file.readline()
-    if not first.endswith(b"\n"):
+    if not first.endswith(b"\n") and _HEADER.startswith(first[: len(_HEADER)]):
         return None
     try:
         line = orjson.loads(first)
-        known = line["event"] == "header" and line["format"] == FORMAT
+        known = line["event"] == "header" and line["format"] == FORMAT and "inputs" in line
     except (orjson.JSONDecodeError, KeyError, TypeError):
         known = False
     if not known:

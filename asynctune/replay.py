@@ -5,9 +5,10 @@ then; where it does not, the journal belongs to another experiment or another ve
 """
 
 from collections.abc import Iterable
+from sys import maxsize
 from typing import NamedTuple
 
-from asynctune.exceptions import JournalError
+from asynctune.exceptions import IllegalEventError, JournalError
 from asynctune.journal import (
     Line,
     event_line,
@@ -66,9 +67,8 @@ class _Attempt:
 
 
 class _Replay:
-    def __init__(self, ledger: Ledger, lookahead: int) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.lookahead = lookahead
         self.time = 0.0
         self.idle: dict[str, int] = {}
         self.request: Request | None = None
@@ -101,7 +101,8 @@ class _Replay:
 
     def _request(self, line: Line) -> None:
         ahead = line.get("ahead", False)
-        step = self.ledger.scheduler.ahead(self.lookahead) if ahead else self.ledger.next(line["t"])
+        # Whoever wrote the line may have held more proposals in stock than is wanted now.
+        step = self.ledger.scheduler.ahead(maxsize) if ahead else self.ledger.next(line["t"])
         if not isinstance(step, Propose):
             raise _mismatch(line, step)
         _check(line, request_line(line["t"], step.k, step.seen, ahead=ahead))
@@ -143,20 +144,22 @@ class _Replay:
         return tuple(found)
 
 
-def replay(ledger: Ledger, lines: Iterable[Line], *, lookahead: int = 0) -> Replayed:
+def replay(ledger: Ledger, lines: Iterable[Line]) -> Replayed:
     """Drive a fresh ledger through the lines of a journal.
 
     Args:
         ledger: A ledger of the same experiment in which nothing has happened yet.
         lines: The journal's lines after the header.
-        lookahead: As in the tuner that wrote them.
 
     Raises:
         JournalError: If the ledger answers otherwise than the journal says.
     """
-    state = _Replay(ledger, lookahead)
+    state = _Replay(ledger)
     for line in lines:
-        state.take(line)
+        try:
+            state.take(line)
+        except (LookupError, TypeError, ValueError, IllegalEventError) as error:
+            raise JournalError(f"the journal has a line that cannot be: {line}") from error
     return Replayed(
         state.time, state.idle, state.expected(), state.request, state.finished, state.filling
     )
