@@ -3,7 +3,8 @@
 A sentence is there only if the study has the experiments for it. How sure it is comes from
 the bootstrap over seeds: a difference is called clear if it holds in at least 97.5 % of the
 resamples, probable from 90 % on, and otherwise the two cannot be told apart. Where two
-setups ran the same seeds, these are resampled together.
+setups ran the same seeds, these are resampled together. With three or four seeds nothing is
+called clear: that all of them point the same way has a chance of 1/8 or 1/16 by luck alone.
 """
 
 import math
@@ -35,6 +36,7 @@ from asynctune.table import (
 _CLEAR, _PROBABLE = 0.975, 0.9
 _FEWEST_SEEDS = 3
 """Below this number of seeds the bootstrap says nothing."""
+_SEEDS_FOR_CLEAR = 5
 
 
 def findings(study: Study) -> list[str]:
@@ -74,7 +76,8 @@ def _few_against_many(study: Study) -> list[str]:
     elif max(sure, 1 - sure) < _PROBABLE:
         word = "cannot be told from"
     else:
-        word = f"is {_certainty(sure)} {'better' if sure > 0.5 else 'worse'} than"
+        side = "better" if sure > 0.5 else "worse"
+        word = f"is {_certainty(study, sure, clever, plain)} {side} than"
     text = (
         f"{_name(clever)} {word} {_name(plain)} after {format_seconds(when)}: "
         f"{study.metric} {_value(study, centres[0])} against {_value(study, centres[1])}"
@@ -125,7 +128,7 @@ def _ranking(study: Study, setups: Sequence[Setup], when: float) -> list[str]:
         return [f"{where} {best.method} is best: {shown}, before {other}."]
     close = [setup for setup, p in sure.items() if p is not None and p < _PROBABLE]
     if not close:
-        ahead = f"{_certainty(beats)} ahead of {second.method}"
+        ahead = f"{_certainty(study, beats, best, second)} ahead of {second.method}"
         odds = f"({_value(study, centres[second])}; in {_percent(beats)} of bootstrap resamples)"
         return [f"{where} {best.method} is best: {shown}, {ahead} {odds}."]
     names = _listed([setup.method for setup in (best, *close)])
@@ -237,8 +240,11 @@ def _probability(study: Study, first: Setup, second: Setup, when: float) -> floa
     return probability_lower(*losses, paired=study.paired(first, second))
 
 
-def _certainty(probability: float) -> str:
-    return "clearly" if max(probability, 1 - probability) >= _CLEAR else "probably"
+def _certainty(study: Study, probability: float, *setups: Setup) -> str:
+    """Return "clearly" or "probably"."""
+    seeds = min(len(study.runs[setup]) for setup in setups)
+    sure = max(probability, 1 - probability) >= _CLEAR and seeds >= _SEEDS_FOR_CLEAR
+    return "clearly" if sure else "probably"
 
 
 def _name(setup: Setup) -> str:

@@ -90,8 +90,9 @@ def decimals(study: Study) -> int:
     finals = finals[np.isfinite(finals)]
     spread = float(np.ptp(finals)) if len(finals) else 0.0
     if not spread > 0:
-        spread = max(abs(float(finals[0])), 1e-6) if len(finals) else 1.0
-    return min(max(2 - math.floor(math.log10(spread)), 0), 9)
+        spread = max(abs(float(finals[0])) / 5, 1e-6) if len(finals) else 1.0
+    # Two decimals for spreads from 0.3 to 3, and so on.
+    return min(max(math.ceil(1.5 - math.log10(spread)), 0), 9)
 
 
 def print_table(frame: pl.DataFrame, study: Study, console: "Console | None" = None) -> None:

@@ -66,6 +66,12 @@ def test_few_workers_may_win(tmp_path):
     assert "at 25 % of the cost" in sentence
 
 
+def test_with_few_seeds_nothing_is_clear(tmp_path):
+    sentences = findings(study_of(tmp_path, ENDS, seeds=4))
+    assert "BO with 2 workers is probably worse than RS" in sentences[0]
+    assert not any("clearly" in sentence for sentence in sentences)
+
+
 def test_what_is_close_cannot_be_told_apart(tmp_path):
     for seed, (rs, bo) in enumerate([(6.1, 6.4), (6.5, 6.0), (6.2, 6.3), (6.3, 6.1), (6.0, 6.2)]):
         for method, value in (("RS", rs), ("BO", bo)):
