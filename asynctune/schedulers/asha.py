@@ -82,6 +82,7 @@ class ASHA:
         self._queue = ProposalQueue()
         self._next: dict[int, int] = {}  # of each active trial, the number of its next milestone
         self._last: dict[int, float] = {}  # of each active trial, its value since its last rung
+        self._paused: dict[int, int] = {}  # of each paused trial, the number of its rung
 
     def next(self, *, new: bool = True) -> Action:
         """Say what a free worker should do: promotions first, from the top rung down."""
@@ -136,6 +137,9 @@ class ASHA:
         last = self._last.get(trial)
         if rung is not None and last is not None and not failed:
             self._queue.observe(trial, self._milestones[rung], last)
+        paused = self._paused.pop(trial, None)
+        if paused is not None:  # it was stopped while it paused
+            self.rungs[paused].withdraw(trial)
         self._leave(trial, failed=failed)
 
     def config(self, trial: int) -> Config:
@@ -175,6 +179,7 @@ class ASHA:
         if self._in_place and self._find() == number and rung.promotable() == (value, trial):
             self._promote(number)
             return Decision("continue", why)
+        self._paused[trial] = number
         self._queue.settle(trial)
         return Decision("pause", why)
 
@@ -191,6 +196,7 @@ class ASHA:
         best = rung.promotable()
         assert best is not None  # noqa: S101 - the caller has just found it
         trial = rung.promote()
+        self._paused.pop(trial, None)
         self._advance(trial, number + 1)
         return RungEntry(rung.level, best[0], len(rung), rung.cutoff()), trial
 

@@ -58,7 +58,7 @@ class Rung:
         quantile: Share of entries that may go on, in (0, 1).
     """
 
-    __slots__ = ("_above", "_below", "_waiting", "level", "quantile")
+    __slots__ = ("_above", "_below", "_waiting", "_withdrawn", "level", "quantile")
 
     def __init__(self, level: int, quantile: float) -> None:
         self.level = level
@@ -66,6 +66,7 @@ class Rung:
         self._below: list[float] = []  # negated: a max-heap of the floor((n-1) q) + 1 smallest
         self._above: list[float] = []
         self._waiting: list[tuple[float, int]] = []
+        self._withdrawn: set[int] = set()  # who is in `_waiting` and waits no more
 
     def __len__(self) -> int:
         """Return the number of values ever entered."""
@@ -103,18 +104,25 @@ class Rung:
 
     def promotable(self) -> tuple[float, int] | None:
         """Return the best waiting (value, trial) if it is at or below the cut-off, else None."""
-        if not self._waiting:
+        waiting, withdrawn = self._waiting, self._withdrawn
+        while withdrawn and waiting and waiting[0][1] in withdrawn:
+            withdrawn.remove(heappop(waiting)[1])
+        if not waiting:
             return None
-        best = self._waiting[0]
+        best = waiting[0]
         if best[0] == inf:
             return None
         cutoff = self.cutoff()
         return best if cutoff is not None and best[0] <= cutoff else None
 
     def promote(self) -> int:
-        """Take the best waiting trial out of those that may be promoted."""
+        """Take out the trial that `promotable` has just named."""
         return heappop(self._waiting)[1]
+
+    def withdraw(self, trial: int) -> None:
+        """Let a waiting trial wait no more; its value stays."""
+        self._withdrawn.add(trial)
 
     def waiting(self) -> int:
         """Return how many trials wait for their promotion."""
-        return len(self._waiting)
+        return len(self._waiting) - len(self._withdrawn)
