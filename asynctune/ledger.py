@@ -71,6 +71,7 @@ class Seen(NamedTuple):
 
 Step = Launch | Promise | Propose | Wait | Exhausted
 
+_MOST_DOUBLINGS: Final = 30  # of a back-off; a thousand would be no number any more
 _WENT_ON: Final = Seen("running", CONTINUE)
 _REPEATED: Final = Seen("repeated")
 _LATE: Final = Seen("late")
@@ -387,7 +388,7 @@ class Ledger:
         if count <= getattr(self.retries, event.cause):
             delay = 0.0
             if event.cause is Cause.INFRASTRUCTURE:
-                delay = self.retries.backoff * 2.0 ** (count - 1)
+                delay = self.retries.backoff * 2.0 ** min(count - 1, _MOST_DOUBLINGS)
             trial.checkpoint = event.resource
             self._again(trial, event.time + delay)
             return Seen(trial.state)

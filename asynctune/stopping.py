@@ -70,9 +70,9 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) < 0:
+            if not 0 <= getattr(self, field.name) < inf:
                 raise UsageError(
-                    f"{field.name} must be at least 0; got {getattr(self, field.name)}"
+                    f"{field.name} must be at least 0 and finite; got {getattr(self, field.name)}"
                 )
 
     def describe(self) -> dict[str, Any]:

@@ -81,10 +81,11 @@ class _Replay:
             names = ", ".join(curve.values) or "nothing"
             raise UsageError(f"the blackbox must return the metric {metric!r}; got {names}")
         columns = [np.asarray(v, dtype=np.float64) for v in curve.values.values()]
-        if seconds.ndim != 1 or any(c.shape != seconds.shape for c in columns):
+        if seconds.ndim != 1 or not len(seconds) or any(c.shape != seconds.shape for c in columns):
             shapes = [c.shape for c in columns]
             raise UsageError(
-                f"a curve's metrics must have its seconds' shape {seconds.shape}; got {shapes}"
+                f"a curve must have one number a level of its seconds, shape {seconds.shape}, and "
+                f"of each metric; got {shapes}"
             )
         if not (np.isfinite(seconds).all() and seconds[0] > 0 and (np.diff(seconds) > 0).all()):
             raise UsageError(f"a curve's seconds must be above 0 and increase; got {seconds}")

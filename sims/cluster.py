@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Final
 
 import numpy as np
@@ -65,8 +65,11 @@ class ClusterProfile:
         for name in ("straggler_probability", "billed_startup"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must lie between 0 and 1; got {getattr(self, name)}")
-        if self.straggler_factor < 1:
-            raise UsageError(f"straggler_factor must be at least 1; got {self.straggler_factor}")
+        if not 1 <= self.straggler_factor < inf:
+            raise UsageError(
+                f"straggler_factor must be a finite number of at least 1; "
+                f"got {self.straggler_factor}"
+            )
         if self.capacity is not None and self.capacity < 1:
             raise UsageError(f"capacity must be at least 1; got {self.capacity}")
 
@@ -88,7 +91,7 @@ class ClusterProfile:
         """
         if not self.prices:
             return 0.0
-        if instance_type not in self.prices:
+        if instance_type is None or instance_type not in self.prices:
             known = ", ".join(self.prices)
             raise UsageError(f"instance type must be one of {known}; got {instance_type!r}")
         return self.prices[instance_type] / 3600
