@@ -12,7 +12,6 @@ from heapq import heappop, heappush
 from math import exp, inf
 from typing import Any, Final, Literal
 
-import anyio
 import anyio.lowlevel
 import numpy as np
 
@@ -251,8 +250,15 @@ class SimulatedBackend:
     async def _let_others_run(self, target: float) -> None:
         """Give way to whatever else runs in the loop, at most until `target`."""
         await anyio.lowlevel.checkpoint()
-        if not self._loop.try_advance(target) and self._loop.time() < target:
-            await anyio.sleep(target - self._loop.time())
+        loop = self._loop
+        if loop.time() < target and not loop.try_advance(target):
+            # Not a sleep: that waits for a difference of times, and misses by a rounding error.
+            reached = loop.create_future()
+            timer = loop.call_at(target, reached.set_result, None)
+            try:
+                await reached
+            finally:
+                timer.cancel()
 
     def _describe(self) -> str:
         names = ", ".join(str(t) for t in self._running) or "none"
