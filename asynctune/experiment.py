@@ -129,12 +129,13 @@ def run_experiment(
         outcome = _run(experiment, parts, journal, replayed, observer)
     else:
         outcome = Outcome(replayed.finished, replayed.time)
+    ended = time.perf_counter()
     from asynctune.records import write_results
 
     write_results(read_lines(journal), parts.benchmark.resource, folder / RESULTS)
     metadata |= _summary(parts.ledger, outcome) | {
         "status": "complete",
-        "host_seconds": time.perf_counter() - begin,
+        "host_seconds": {"loop": ended - begin, "results": time.perf_counter() - ended},
         "host": {"python": platform.python_version(), "platform": platform.platform()},
     }
     _write_metadata(folder, metadata)
@@ -170,7 +171,7 @@ def check_folder(experiment: Experiment, folder: Path) -> dict[str, Any] | None:
 def replay_experiment(experiment: Experiment, folder: Path) -> Ledger:
     """Return the ledger as it stands at the end of the journal in `folder`."""
     parts = _assemble(experiment)
-    replay(parts.ledger, read_lines(folder / JOURNAL))
+    _replay(parts, folder / JOURNAL)
     return parts.ledger
 
 
@@ -264,7 +265,11 @@ def _open_journal(journal: Path, parts: _Parts) -> Replayed | None:
         )
         return None
     cut_torn_tail(journal)
-    return replay(parts.ledger, read_lines(journal))
+    return _replay(parts, journal)
+
+
+def _replay(parts: _Parts, journal: Path) -> Replayed:
+    return replay(parts.ledger, read_lines(journal), needs_data=parts.pair.searcher.needs_data)
 
 
 def _run(

@@ -22,6 +22,11 @@ class Ready(NamedTuple):
 class Proposer(Protocol):
     """Computes proposals for the tuner; at most one is under way at a time."""
 
+    @property
+    def needs_data(self) -> bool:
+        """Whether a proposal depends on more than its number."""
+        ...
+
     def connect(self, wake: Callable[[], None]) -> None:
         """Learn what to call in the event loop when a proposal becomes ready unexpectedly."""
         ...
@@ -59,6 +64,7 @@ class InlineProposer:
         if not 0 <= cost < inf:
             raise UsageError(f"decision cost must be at least 0 seconds; got {cost}")
         self._searcher = searcher
+        self.needs_data = searcher.needs_data
         self._cost = cost
         self._ready: tuple[float, Ready] | None = None
 
@@ -93,6 +99,7 @@ class ThreadProposer:
 
     def __init__(self, searcher: Searcher, tasks: anyio.abc.TaskGroup) -> None:
         self._searcher = searcher
+        self.needs_data = searcher.needs_data
         self._tasks = tasks
         self._wake: Callable[[], None] = lambda: None
         self._ready: Ready | None = None

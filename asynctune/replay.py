@@ -21,7 +21,7 @@ from asynctune.journal import (
 from asynctune.ledger import Launch, Ledger, Promise
 from asynctune.orders import Expected, Order
 from asynctune.schedulers.base import Propose
-from asynctune.searchers.base import Snapshot
+from asynctune.searchers.base import NO_SNAPSHOT, Snapshot
 from asynctune.trial import State
 
 
@@ -67,8 +67,9 @@ class _Attempt:
 
 
 class _Replay:
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *, needs_data: bool) -> None:
         self.ledger = ledger
+        self.needs_data = needs_data
         self.time = 0.0
         self.idle: dict[str, int] = {}
         self.request: Request | None = None
@@ -106,7 +107,8 @@ class _Replay:
         if not isinstance(step, Propose):
             raise _mismatch(line, step)
         _check(line, request_line(line["t"], step.k, step.seen, ahead=ahead))
-        self.request = Request(step.k, self.ledger.scheduler.snapshot(), line["t"])
+        snapshot = self.ledger.scheduler.snapshot() if self.needs_data else NO_SNAPSHOT
+        self.request = Request(step.k, snapshot, line["t"])
 
     def _step(self, line: Line) -> None:
         step = self.ledger.next(line["t"])
@@ -144,17 +146,18 @@ class _Replay:
         return tuple(found)
 
 
-def replay(ledger: Ledger, lines: Iterable[Line]) -> Replayed:
+def replay(ledger: Ledger, lines: Iterable[Line], *, needs_data: bool = True) -> Replayed:
     """Drive a fresh ledger through the lines of a journal.
 
     Args:
         ledger: A ledger of the same experiment in which nothing has happened yet.
         lines: The journal's lines after the header.
+        needs_data: Whether the searcher's proposals depend on more than their number.
 
     Raises:
         JournalError: If the ledger answers otherwise than the journal says.
     """
-    state = _Replay(ledger)
+    state = _Replay(ledger, needs_data=needs_data)
     for line in lines:
         try:
             state.take(line)

@@ -28,6 +28,7 @@ from asynctune.ledger import Launch, Ledger, Promise
 from asynctune.proposer import Proposer
 from asynctune.replay import Replayed
 from asynctune.schedulers.base import Propose, Wait, WaitReason
+from asynctune.searchers.base import NO_SNAPSHOT
 
 Observer = Callable[[Ledger, float], None]
 
@@ -266,7 +267,10 @@ class Tuner:
 
     def _propose(self, step: Propose, *, ahead: bool) -> None:
         self._journal.append(request_line(self._now, step.k, step.seen, ahead=ahead))
-        self._proposer.request(step.k, self.ledger.scheduler.snapshot(), self._now)
+        snapshot = NO_SNAPSHOT
+        if self._proposer.needs_data:
+            snapshot = self.ledger.scheduler.snapshot()
+        self._proposer.request(step.k, snapshot, self._now)
 
     def _accept(self) -> None:
         """Take a proposal that has become ready."""

@@ -6,7 +6,7 @@ after any restart.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from asynctune.space import Config
 
@@ -70,6 +70,10 @@ class Snapshot(NamedTuple):
     pending: tuple[Pending, ...]
     failed: frozenset[int]
     fit: Fit | None
+
+
+NO_SNAPSHOT: Final = Snapshot((), (), 0, (), frozenset(), None)
+"""What a searcher is given whose proposals depend on their number alone."""
 
 
 class Proposal(NamedTuple):
