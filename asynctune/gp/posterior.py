@@ -5,8 +5,13 @@ Pending points enter as if the process were known to equal its posterior mean th
 ("kriging believer": Ginsbourger, Le Riche, Carraro, "Kriging is well-suited to parallelize
 optimization", 2010, section 4.2). That leaves the posterior mean everywhere as it was and
 only shrinks the variance; so all are added at once, by more rows in the covariance
-matrix. They carry no noise: with it, where noise is all that is left to learn, one pending point
-would not keep the next proposal from the same place.
+matrix.
+
+With `reinterpolate`, observed points enter the variance in the same way: the mean allows
+for noise, but the variance is that of a process which goes through the mean at all points seen
+(Forrester, Keane, Bressloff, "Design and Analysis of 'Noisy' Computer Experiments", AIAA
+Journal 44, 2006). Expected improvement then asks what can be learned elsewhere, and does
+not return to the best config for as long as its noise has not been averaged out.
 """
 
 from typing import NamedTuple
@@ -21,8 +26,8 @@ from asynctune.gp.model import Model
 
 # A variance is at least this share of the prior's: below, it is rounding error.
 _LEAST_VARIANCE = 1e-12
-# Stands for the noise of pending points, as a share of the variance, against singularity.
-_PENDING_NUGGET = 1e-8
+# Stands for the noise where there is none, as a share of the variance, against singularity.
+_NUGGET = 1e-8
 
 
 class Prediction(NamedTuple):
@@ -62,13 +67,21 @@ class Posterior:
         targets: Standardised values at the first `n` points, shape ``(n,)``.
         level: Resource level to predict at, a fraction of the largest resource;
             1 if there is no resource.
+        reinterpolate: Whether the variance is that of a process known at the points.
 
     Raises:
         ValueError: If the covariance matrix has no Cholesky factor.
     """
 
     def __init__(
-        self, model: Model, theta: Vector, inputs: Inputs, targets: Vector, level: float = 1.0
+        self,
+        model: Model,
+        theta: Vector,
+        inputs: Inputs,
+        targets: Vector,
+        level: float = 1.0,
+        *,
+        reinterpolate: bool = False,
     ) -> None:
         n, at = len(targets), inputs.at
         self._scale = model.variance(theta)
@@ -84,10 +97,19 @@ class Posterior:
             covariance *= terms.amplitude[:, at][at]
             covariance += terms.offset[:, at][at]
         diagonal = np.einsum("ii->i", covariance)
-        diagonal[:n] += model.noise(theta)
-        diagonal[n:] += _PENDING_NUGGET * self._scale
-        self._L = factorise(covariance)
-        observed = self._L[:n, :n]
+        noise, nugget = model.noise(theta), _NUGGET * self._scale
+        diagonal[n:] += nugget
+        if reinterpolate:
+            # Two factors: with the noise for the mean, without it for the variance.
+            noisy = covariance[:n, :n].copy()
+            noisy[np.diag_indices(n)] += noise
+            observed = factorise(noisy)
+            diagonal[:n] += min(nugget, noise)
+            self._L = factorise(covariance)
+        else:
+            diagonal[:n] += noise
+            self._L = factorise(covariance)
+            observed = self._L[:n, :n]
         half = solve_lower_vector(observed, targets - terms.mean[at[:n]])
         self._weights = np.zeros(len(at))
         self._weights[:n] = solve_lower_vector(observed, half, transposed=True)

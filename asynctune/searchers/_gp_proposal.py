@@ -87,7 +87,12 @@ class Proposals:
         """Return the config of highest log EI that is not taken, or None if none was found."""
         targets = evidence.scale.targets(evidence.values)
         posterior = Posterior(
-            self._model, theta, inputs(evidence.X, evidence.resources), targets, evidence.level
+            self._model,
+            theta,
+            inputs(evidence.X, evidence.resources),
+            targets,
+            evidence.level,
+            reinterpolate=True,
         )
         means = posterior.mean(evidence.X)
         incumbent = float(means.min())

@@ -29,7 +29,8 @@ class MOBSTERSearcher:
             there is no observation.
         max_data: How many observations the process is fitted to at most; beyond, those at the
             highest levels, the best, and an even sample of the rest are kept.
-        resource_kernel: How learning curves are modelled, see `asynctune.gp.resource`.
+        resource_kernel: How learning curves are modelled, see `asynctune.gp.resource`. With
+            "exp-decay-sum" they cannot cross.
 
     Raises:
         UsageError: If a number is out of range.
@@ -44,7 +45,7 @@ class MOBSTERSearcher:
         max_resource: int,
         num_init_random: int = 6,
         max_data: int = 300,
-        resource_kernel: ResourceKernel = "exp-decay-sum",
+        resource_kernel: ResourceKernel = "exp-decay-combined",
     ) -> None:
         self._settings = {
             "max_resource": max_resource,

@@ -67,6 +67,24 @@ def test_pending_points_leave_the_mean_and_take_the_variance_away(kernel):
     assert (after.sd < before.sd).all()
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_reinterpolation_keeps_the_mean_and_knows_it_where_it_has_been(kernel):
+    model, theta, data, y = problem(kernel, n=12, pending=3)
+    theta[4] = np.log(0.1)
+    data = data._replace(at=np.full_like(data.at, len(data.levels) - 1))
+    X = np.concatenate([data.X, np.random.default_rng(2).random((9, 3))])
+    noisy = Posterior(model, theta, data, y).predict(X)
+    known = Posterior(model, theta, data, y, reinterpolate=True).predict(X)
+    np.testing.assert_allclose(known.mean, noisy.mean, rtol=1e-9)
+    assert (known.sd[:15] < 1e-3).all()
+    assert (noisy.sd[:12] > 0.1).all()
+    # Elsewhere it is what a posterior without noise would say.
+    exact = theta.copy()
+    exact[4] = np.log(1e-8) + theta[3]
+    expected = Posterior(model, exact, data, y).predict(X[15:])
+    np.testing.assert_allclose(known.sd[15:], expected.sd, rtol=1e-6)
+
+
 def test_decay_interpolates_what_was_seen_at_its_own_level():
     model, theta, data, y = problem("exp-decay-combined")
     theta[4] = np.log(1e-9)
