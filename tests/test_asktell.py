@@ -63,7 +63,7 @@ def test_random_search_trains_every_config_to_the_end():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_worker_decides_as_the_tuner_does(method, tmp_path):
-    n = 9 if method in ("BO", "MOBSTER") else 40
+    n = 6 if method in ("BO", "MOBSTER") else 40
     benchmark = Benchmark(
         name="toy", space=SPACE, metric="loss", mode="min", resource="epoch", max_resource=MAX,
         max_wallclock_time=1e5, n_workers=1, blackbox=lambda: curve,

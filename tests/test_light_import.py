@@ -17,6 +17,7 @@ CASES = [
     ("from asynctune import AskTell", HEAVY),
     ("from asynctune import Experiment, run_experiment", HEAVY),
     ("from asynctune import load_benchmark; load_benchmark('transformer_wikitext2')", HEAVY),
+    ("from asynctune.explain import explain, explain_idle", HEAVY),
     ("from asynctune.rungtable import rung_table", HEAVY),
 ]
 
