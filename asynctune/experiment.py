@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,6 +82,12 @@ class Experiment:
     points_to_evaluate: Sequence[Mapping[str, Any]] | None = None
     decision_cost: float = 0.0
     lookahead: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decision_cost < inf:
+            raise UsageError(f"decision_cost must be at least 0 seconds; got {self.decision_cost}")
+        if self.lookahead < 0:
+            raise UsageError(f"lookahead must be at least 0; got {self.lookahead}")
 
     @property
     def name(self) -> str:
