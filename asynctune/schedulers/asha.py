@@ -7,6 +7,7 @@ better one may already go on.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 from asynctune.exceptions import UsageError
@@ -65,7 +66,7 @@ class ASHA:
         self.levels = rung_levels(max_resource, grace_period, reduction_factor)
         self.rungs = [
             Rung(level, level / following)
-            for level, following in zip(self.levels, (*self.levels[1:], max_resource), strict=True)
+            for level, following in pairwise((*self.levels, max_resource))
         ]
         self._milestones = (*self.levels, max_resource)
         self._type = type

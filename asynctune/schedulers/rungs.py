@@ -5,6 +5,7 @@ The cut-off is a linearly interpolated quantile over all values ever entered.
 """
 
 from heapq import heappop, heappush
+from itertools import pairwise
 from math import inf, isfinite
 
 from asynctune.exceptions import UsageError
@@ -41,7 +42,7 @@ def expected_counts(levels: tuple[int, ...], max_resource: int, trials: int) -> 
     Each rung lets through the share (its level / the next level) of what reaches it.
     """
     counts = [float(trials)]
-    for level, following in zip(levels, (*levels[1:], max_resource), strict=True):
+    for level, following in pairwise((*levels, max_resource)):
         counts.append(counts[-1] * level / following)
     return tuple(counts)
 
