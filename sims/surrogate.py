@@ -1,23 +1,23 @@
 """Gaussian process over learning curves: a function of a config's features and the level.
 
-The covariance of the losses of configs c, c' after levels r, r' is
+The covariance of the values of configs c, c' after levels r, r' is
 
     a^2 m(f, f') s(r, r') + b^2 [c = c'] s'(r, r') + noise^2 [same reading]
 
-with m a Matern kernel over the features f, and s, s' squared exponentials over
-log r. The first term is what configs that are alike have in common; the second is what a
-config has to itself, so that a continuation is conditioned on what its own curve showed.
-Since the kernel is a product, the mean of a whole curve is one row of kernel values times a
-matrix that is computed once (Rasmussen and Williams, Gaussian Processes for Machine
-Learning, 2006, eq. 2.25 and 2.26).
+with m a Matern 5/2 kernel over the features f, and s, s' squared exponentials over log r. The
+first term is what configs that are alike have in common; the second is what a config has to
+itself, so that a continuation is conditioned on what its own curve showed. Since the kernel is
+a product, the mean of a whole curve is one row of kernel values times a matrix that is
+computed once (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.25
+and 2.26). Leaving a config out needs no second factorisation either (ibid., section 5.4.2, for
+blocks).
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -42,16 +42,46 @@ class Readings(NamedTuple):
     noise: Vector
 
 
-def matern52(sq: Matrix) -> Matrix:
-    """Return the Matern 5/2 kernel of squared scaled distances, same shape."""
-    r = np.sqrt(5 * np.maximum(sq, 0))
-    out: Matrix = (1 + r + r * r / 3) * np.exp(-r)
-    return out
+class Theta(NamedTuple):
+    """Log-parameters of the covariance.
+
+    Attributes:
+        shared: Log standard deviation a of the part that configs share.
+        own: Log standard deviation b of a config's own part.
+        noise: Log standard deviation of noise beyond the reading error.
+        shared_level: Log length of s, in e-folds of the level.
+        own_level: Log length of s', in e-folds of the level.
+        features: Log lengths of the features, shape ``(d,)``.
+    """
+
+    shared: float
+    own: float
+    noise: float
+    shared_level: float
+    own_level: float
+    features: tuple[float, ...]
+
+    @classmethod
+    def of(cls, vector: Vector) -> "Theta":
+        """Return the parameters that `vector` holds in the order of the fields."""
+        shared, own, noise, shared_level, own_level, *features = (float(v) for v in vector)
+        return cls(shared, own, noise, shared_level, own_level, tuple(features))
+
+    def vector(self) -> Vector:
+        """Return the parameters in the order of the fields, shape ``(5 + d,)``."""
+        return np.array([*self[:5], *self.features])
 
 
 def squared_distances(A: Matrix, B: Matrix) -> Matrix:
-    """Return squared distances of rows, shape ``(len(A), len(B))``."""
+    """Return squared distances between rows, shape ``(len(A), len(B))``."""
     out: Matrix = ((A[:, None, :] - B[None, :, :]) ** 2).sum(axis=2)
+    return out
+
+
+def matern52(sq: Matrix) -> Matrix:
+    """Return the Matern 5/2 kernel of squared scaled distances, same shape."""
+    r = np.sqrt(5 * sq)
+    out: Matrix = (1 + r + r * r / 3) * np.exp(-r)
     return out
 
 
@@ -62,77 +92,163 @@ def level_kernel(a: Vector, b: Vector, length: float) -> Matrix:
     return out
 
 
+def covariance(readings: Readings, theta: Theta) -> Matrix:
+    """Return the covariance matrix of the readings, shape ``(n, n)``."""
+    scaled = readings.features / np.exp(theta.features)
+    like = matern52(squared_distances(scaled, scaled))
+    at, level = readings.config, readings.level
+    same = at[:, None] == at[None, :]
+    K: Matrix = np.exp(2 * theta.shared) * like[np.ix_(at, at)]
+    K *= level_kernel(level, level, np.exp(theta.shared_level))
+    K += np.exp(2 * theta.own) * same * level_kernel(level, level, np.exp(theta.own_level))
+    K[np.diag_indices_from(K)] += readings.noise**2 + np.exp(2 * theta.noise)
+    return K
+
+
+def negative_log_likelihood(vector: Vector, readings: Readings) -> tuple[float, Vector]:
+    """Return the negative log marginal likelihood and its gradient (ibid., eq. 5.8, 5.9).
+
+    Args:
+        vector: A `Theta` as a vector, shape ``(5 + d,)``.
+        readings: The data.
+    """
+    theta = Theta.of(vector)
+    at, level = readings.config, readings.level
+    gap = (np.log(level)[:, None] - np.log(level)[None, :]) ** 2
+    same = at[:, None] == at[None, :]
+    scaled = readings.features / np.exp(theta.features)
+    r = np.sqrt(5 * squared_distances(scaled, scaled))
+    slope = (5 / 3 * (1 + r) * np.exp(-r))[np.ix_(at, at)]
+    levels = level_kernel(level, level, np.exp(theta.shared_level))
+    shared = np.exp(2 * theta.shared) * matern52(r * r / 5)[np.ix_(at, at)] * levels
+    own = np.exp(2 * theta.own) * same * level_kernel(level, level, np.exp(theta.own_level))
+    K: Matrix = shared + own
+    K[np.diag_indices_from(K)] += readings.noise**2 + np.exp(2 * theta.noise)
+    L = np.linalg.cholesky(K)
+    inverse = np.linalg.inv(K)
+    alpha = inverse @ readings.value
+    half = 0.5 * (inverse - np.outer(alpha, alpha))
+    gradient = [
+        2 * (half * shared).sum(),
+        2 * (half * own).sum(),
+        2 * np.exp(2 * theta.noise) * np.trace(half),
+        (half * shared * gap).sum() / np.exp(2 * theta.shared_level),
+        (half * own * gap).sum() / np.exp(2 * theta.own_level),
+    ]
+    half *= np.exp(2 * theta.shared) * levels * slope
+    for d in range(readings.features.shape[1]):
+        column = scaled[at, d]
+        gradient.append((half * (column[:, None] - column[None, :]) ** 2).sum())
+    value = 0.5 * readings.value @ alpha + np.log(np.diag(L)).sum()
+    return float(value), np.array(gradient)
+
+
+def fit(readings: Readings, start: Theta, spread: Theta, iterations: int = 60) -> Theta:
+    """Return the log-parameters of largest posterior density.
+
+    Args:
+        readings: The data.
+        start: Where the search starts, and the mean of the normal prior.
+        spread: Standard deviation of that prior, for each log-parameter.
+        iterations: Largest number of steps of L-BFGS.
+    """
+    from scipy.optimize import minimize
+
+    centre, freedom = start.vector(), spread.vector()
+
+    def objective(vector: Vector) -> tuple[float, Vector]:
+        value, gradient = negative_log_likelihood(vector, readings)
+        away = (vector - centre) / freedom
+        return value + 0.5 * float(away @ away), gradient + away / freedom
+
+    found = minimize(
+        objective,
+        centre,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": iterations},
+        bounds=[(v - 6, v + 6) for v in centre],
+    )
+    return Theta.of(found.x)
+
+
 class CurveGP:
     """The process conditioned on readings.
 
     Args:
         readings: What is known.
-        theta: Log-parameters: a, b, extra noise, level length of the shared part, level length
-            of the config's own part, then one length for each feature, shape ``(5 + d,)``.
+        theta: Log-parameters of the covariance.
         levels: Number of levels R of a curve.
     """
 
-    def __init__(self, readings: Readings, theta: Vector, levels: int) -> None:
+    def __init__(self, readings: Readings, theta: Theta, levels: int) -> None:
         self.readings = readings
         self.theta = theta
-        self.levels = levels
-        a, b, _, shared, own = np.exp(theta[:5])
-        K = covariance(readings, theta)
-        factor = cho_factor(K, lower=True)
-        alpha = cho_solve(factor, readings.value)
-        grid = np.arange(1.0, levels + 1)
-        m = len(readings.features)
-        # Weights of each config's features, and each config's own part, for whole curves.
-        self._weights = np.zeros((m, levels))
-        self._own = np.zeros((m, levels))
-        shared_rows = a**2 * level_kernel(readings.level, grid, shared) * alpha[:, None]
-        own_rows = b**2 * level_kernel(readings.level, grid, own) * alpha[:, None]
-        np.add.at(self._weights, readings.config, shared_rows)
-        np.add.at(self._own, readings.config, own_rows)
-        self._scaled = readings.features / np.exp(theta[5:])
-        self._factor = factor
+        self.grid = np.arange(1.0, levels + 1)
+        self.scaled = readings.features / np.exp(theta.features)
+        self._inverse: Matrix = np.linalg.inv(covariance(readings, theta))
+        self._alpha: Vector = self._inverse @ readings.value
+        level = readings.level
+        # Covariances of each reading with the curve of a config, but for the features' factor.
+        self._shared = np.exp(2 * theta.shared) * level_kernel(
+            level, self.grid, np.exp(theta.shared_level)
+        )
+        self._own = np.exp(2 * theta.own) * level_kernel(level, self.grid, np.exp(theta.own_level))
+
+    def _collect(self, rows: Matrix) -> Matrix:
+        out = np.zeros((len(self.scaled), len(self.grid)))
+        np.add.at(out, self.readings.config, rows)
+        return out
+
+    @cached_property
+    def weights(self) -> Matrix:
+        """A new config's mean curve is its row of `similarity` times this, shape ``(m, R)``."""
+        return self._collect(self._shared * self._alpha[:, None])
+
+    @cached_property
+    def own(self) -> Matrix:
+        """What each known config's own readings add to its mean curve, shape ``(m, R)``."""
+        return self._collect(self._own * self._alpha[:, None])
+
+    def similarity(self, features: Matrix) -> Matrix:
+        """Return the kernel of the features with those of the known configs, shape ``(q, m)``."""
+        return matern52(squared_distances(features / np.exp(self.theta.features), self.scaled))
 
     def mean(self, features: Matrix) -> Matrix:
         """Return the mean curves of new configs, shape ``(q, R)``."""
-        k = matern52(squared_distances(features / np.exp(self.theta[5:]), self._scaled))
-        out: Matrix = np.dot(k, self._weights)
+        out: Matrix = np.dot(self.similarity(features), self.weights)
         return out
 
     def mean_of(self, index: int) -> Vector:
-        """Return the mean curve of a known config, its own readings included, shape ``(R,)``."""
-        out: Vector = self.mean(self.readings.features[index : index + 1])[0] + self._own[index]
+        """Return the mean curve of a known config, given its own readings too, ``(R,)``."""
+        shared: Vector = self.mean(self.readings.features[index : index + 1])[0]
+        out: Vector = shared + self.own[index]
         return out
 
+    def deviation(self, features: Matrix) -> Matrix:
+        """Return standard deviations of the curves of new configs, shape ``(q, R)``."""
+        return np.stack([self._deviation(row, self._inverse) for row in self.similarity(features)])
 
-def covariance(readings: Readings, theta: Vector) -> Matrix:
-    """Return the covariance matrix of the readings, shape ``(n, n)``."""
-    a, b, extra, shared, own = np.exp(theta[:5])
-    scaled = readings.features / np.exp(theta[5:])
-    like = matern52(squared_distances(scaled, scaled))[np.ix_(readings.config, readings.config)]
-    same = readings.config[:, None] == readings.config[None, :]
-    K: Matrix = a**2 * like * level_kernel(readings.level, readings.level, shared)
-    K += b**2 * same * level_kernel(readings.level, readings.level, own)
-    K[np.diag_indices_from(K)] += readings.noise**2 + extra**2
-    return K
+    def _deviation(self, like: Vector, inverse: Matrix) -> Vector:
+        cross = self._shared * like[self.readings.config][:, None]
+        prior = np.exp(2 * self.theta.shared) + np.exp(2 * self.theta.own)
+        known = np.einsum("ij,ij->j", cross, inverse @ cross)
+        out: Vector = np.sqrt(np.maximum(prior + np.exp(2 * self.theta.noise) - known, 1e-12))
+        return out
 
+    def leave_out(self, index: int) -> tuple[Vector, Vector]:
+        """Return mean and deviation of a known config's curve, given all others' readings.
 
-def negative_log_likelihood(theta: Vector, readings: Readings) -> float:
-    """Return the negative log marginal likelihood of the readings (ibid., eq. 2.30)."""
-    factor = cho_factor(covariance(readings, theta), lower=True)
-    alpha = cho_solve(factor, readings.value)
-    return float(0.5 * readings.value @ alpha + np.log(np.diag(factor[0])).sum())
-
-
-def fit(readings: Readings, start: Vector) -> Vector:
-    """Return the log-parameters of largest marginal likelihood, near `start`."""
-    bounds = [(value - 4, value + 4) for value in start]
-    found = minimize(
-        negative_log_likelihood,
-        start,
-        args=(readings,),
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": 25},
-    )
-    out: Vector = found.x
-    return out
+        Returns:
+            Two vectors of shape ``(R,)``.
+        """
+        own = np.flatnonzero(self.readings.config == index)
+        block = np.linalg.solve(self._inverse[np.ix_(own, own)], self._inverse[own])
+        inverse: Matrix = self._inverse - np.dot(self._inverse[:, own], block)
+        alpha = self._alpha - self._inverse[:, own] @ np.linalg.solve(
+            self._inverse[np.ix_(own, own)], self._alpha[own]
+        )
+        like = self.similarity(self.readings.features[index : index + 1])[0]
+        cross = self._shared * like[self.readings.config][:, None]
+        mean: Vector = alpha @ cross
+        return mean, self._deviation(like, inverse)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asynctune.benchmark import Benchmark
 
 if TYPE_CHECKING:
-    from sims.transformer_wikitext2.blackbox import Wikitext2Blackbox
+    from sims.transformer_wikitext2.replay import Wikitext2Blackbox
 
 # What the training script is given besides the tuned hyperparameters.
 FIXED: dict[str, Any] = {
@@ -35,7 +35,7 @@ PROVENANCE = (
 
 def load_blackbox() -> "Wikitext2Blackbox":
     """Return the blackbox: recorded curves, and a surrogate where there are none."""
-    from sims.transformer_wikitext2.blackbox import load
+    from sims.transformer_wikitext2.replay import load
 
     return load()
 

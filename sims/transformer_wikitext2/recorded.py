@@ -140,3 +140,45 @@ def merge(curves: list[Reading]) -> Recorded:
         exact=np.array([copies[0].exact for copies in groups.values()]),
         readings=tuple(tuple(copies) for copies in groups.values()),
     )
+
+
+class Unplaced(NamedTuple):
+    """Curves of configs that are not known, but for the batch size.
+
+    Attributes:
+        curve: Their order in the figure, shape ``(n,)``.
+        batch_size: From the seconds an epoch, shape ``(n,)``.
+        loss: Validation loss, NaN where it was not seen, shape ``(n, 40)``.
+        sigma: Reading error of `loss`, shape ``(n, 40)``.
+    """
+
+    curve: NDArray[np.intp]
+    batch_size: Vector
+    loss: Matrix
+    sigma: Matrix
+
+
+def unplaced(seconds: Vector) -> Unplaced:
+    """Return the curves of BO whose path length and dropout have to be inferred.
+
+    Args:
+        seconds: Fixed seconds an epoch, and seconds times the batch size, shape ``(2,)``.
+    """
+    import polars as pl
+
+    rows = table("bo_curves").filter(
+        (pl.col("status") == "unknown") | (pl.col("dropout").is_null() & pl.col("lr").is_not_null())
+    )
+    found = rows.partition_by("curve", maintain_order=True)
+    loss = np.full((len(found), EPOCHS), np.nan)
+    sigma = np.full_like(loss, np.nan)
+    for i, curve in enumerate(found):
+        at = curve["epoch"].to_numpy() - 1
+        loss[i, at], sigma[i, at] = curve["val_loss"].to_numpy(), curve["sigma"].to_numpy()
+    beyond = np.maximum(np.array([c["epoch_seconds"][0] for c in found]) - seconds[0], 1e-9)
+    return Unplaced(
+        curve=np.array([c["curve"][0] for c in found], dtype=np.intp),
+        batch_size=np.clip(np.rint(seconds[1] / beyond), 16, 48),
+        loss=loss,
+        sigma=sigma,
+    )

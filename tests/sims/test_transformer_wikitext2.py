@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from sims.transformer_wikitext2 import blackbox
+from sims.transformer_wikitext2 import load_blackbox
 from sims.transformer_wikitext2.sequences import config_sequence
 
 
 @pytest.fixture(scope="module")
 def box():
-    return blackbox()
+    return load_blackbox()
 
 
 def test_importing_the_definition_is_light() -> None:
