@@ -190,7 +190,10 @@ class Ledger:
             UsageError: If a report lacks the metric that is optimised; nothing changed.
         """
         if isinstance(event, Report):
-            return self._report(event)
+            seen = self._report(event)
+            if self._counting:
+                self._check_bounds()
+            return seen
         if isinstance(event, CapacityChanged):
             if event.n == self.capacity:
                 return None
@@ -212,8 +215,6 @@ class Ledger:
 
     def over(self) -> str | None:
         """Return why the experiment is over, or None while it goes on."""
-        if self._ended is None and self._counting:
-            self._ended = self._bound_reached()
         return self._ended
 
     def end(self, reason: str) -> None:
@@ -223,8 +224,9 @@ class Ledger:
     def idle_reasons(self, reason: WaitReason) -> dict[str, int]:
         """Return how many workers are idle for which reason, `reason` being the free ones'."""
         counts: dict[str, int] = {}
-        if self.free > 0:
-            counts[reason] = self.free
+        free = self.free
+        if free > 0:
+            counts[reason] = free
         quota = self.n_workers - max(self.capacity, len(self.busy))
         if quota > 0:
             counts["quota"] = quota
@@ -235,16 +237,20 @@ class Ledger:
         told = self.trials[trial].story if 0 <= trial < len(self.trials) else []
         return tuple(f"{state} at {time:.6g} s" for time, state in told)
 
+    def _check_bounds(self) -> None:
+        """End the experiment if one of its counts has come to its bound."""
+        if self._ended is None:
+            self._ended = self._bound_reached()
+
     def _bound_reached(self) -> str | None:
         bounds = self.stopping
-        for name, count in (
-            ("max_evaluations", self.reports),
-            ("max_resource_total", self.resource_total),
-            ("max_cost", self.cost),
-        ):
-            bound = getattr(bounds, name)
-            if bound is not None and count >= bound:
-                return name
+        if bounds.max_evaluations is not None and self.reports >= bounds.max_evaluations:
+            return "max_evaluations"
+        total = bounds.max_resource_total
+        if total is not None and self.resource_total >= total:
+            return "max_resource_total"
+        if bounds.max_cost is not None and self.cost >= bounds.max_cost:
+            return "max_cost"
         wanted = bounds.metric_value
         if wanted is not None and self.best_value <= self._sign * wanted:
             return "metric_value"
@@ -375,6 +381,8 @@ class Ledger:
         self.cost += event.cost - trial.attempt_cost
         trial.cost += event.cost
         trial.attempt_cost = 0.0
+        if self._counting:
+            self._check_bounds()
 
     def _again(self, trial: Trial, due: float) -> None:
         """Queue another attempt of a trial, at time `due` or later."""

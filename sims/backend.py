@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from heapq import heappop, heappush
 from math import exp, inf
+from operator import lt
 from typing import Any, Final, Literal
 
 import anyio.lowlevel
@@ -86,10 +87,11 @@ class _Replay:
                 f"a curve must have one number a level of its seconds, shape {seconds.shape}, and "
                 f"of each metric; got {shapes}"
             )
-        if not (np.isfinite(seconds).all() and seconds[0] > 0 and (np.diff(seconds) > 0).all()):
-            raise UsageError(f"a curve's seconds must be above 0 and increase; got {seconds}")
         self.levels = len(seconds)
         self.seconds: list[float] = [0.0, *seconds.tolist()]
+        # NaN fails every comparison; of an increasing sequence only the last can be infinite.
+        if self.seconds[-1] == inf or not all(map(lt, self.seconds, self.seconds[1:])):
+            raise UsageError(f"a curve's seconds must be above 0 and increase; got {seconds}")
         self.names = list(curve.values)
         self.values: list[list[float]] = [c.tolist() for c in columns]
         self.source = curve.source

@@ -177,9 +177,12 @@ class ASHA:
             return Decision("continue", why)
         rung.wait(trial, value)
         del self._next[trial]
-        if self._in_place and self._find() == number and rung.promotable() == (value, trial):
-            self._promote(number)
-            return Decision("continue", why)
+        # The scan for promotions would come to this very trial: cheap to rule out, mostly.
+        if self._in_place and cutoff is not None and value <= cutoff and self._find() == number:
+            best = rung.promotable()
+            if best is not None and best[1] == trial:
+                self._promote(number)
+                return Decision("continue", why)
         self._paused[trial] = number
         self._queue.settle(trial)
         return Decision("pause", why)

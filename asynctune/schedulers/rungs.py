@@ -4,7 +4,7 @@ Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020, 
 The cut-off is a linearly interpolated quantile over all values ever entered.
 """
 
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heappushpop
 from itertools import pairwise
 from math import inf, isfinite
 
@@ -59,13 +59,14 @@ class Rung:
         quantile: Share of entries that may go on, in (0, 1).
     """
 
-    __slots__ = ("_above", "_below", "_waiting", "_withdrawn", "level", "quantile")
+    __slots__ = ("_above", "_below", "_cutoff", "_waiting", "_withdrawn", "level", "quantile")
 
     def __init__(self, level: int, quantile: float) -> None:
         self.level = level
         self.quantile = quantile
         self._below: list[float] = []  # negated: a max-heap of the floor((n-1) q) + 1 smallest
         self._above: list[float] = []
+        self._cutoff: float | None = None
         self._waiting: list[tuple[float, int]] = []
         self._withdrawn: set[int] = set()  # who is in `_waiting` and waits no more
 
@@ -75,29 +76,24 @@ class Rung:
 
     def enter(self, value: float) -> None:
         """Enter a value; ``inf`` stands for one that can never win."""
-        if self._below and value <= -self._below[0]:
-            heappush(self._below, -value)
-        else:
-            heappush(self._above, value)
-        wanted = int((len(self) - 1) * self.quantile) + 1
-        while len(self._below) < wanted:
-            heappush(self._below, -heappop(self._above))
-        while len(self._below) > wanted:
-            heappush(self._above, -heappop(self._below))
+        below, above = self._below, self._above
+        heappush(above, -heappushpop(below, -value) if below else value)
+        position = (len(below) + len(above) - 1) * self.quantile
+        whole = int(position)
+        while len(below) <= whole:
+            heappush(below, -heappop(above))
+        if len(below) + len(above) > 1:
+            fraction = position - whole
+            low = -below[0]
+            # An infinite upper neighbour would make the cut-off infinite, and diverged trials win.
+            if not fraction or above[0] == inf:
+                self._cutoff = low
+            else:
+                self._cutoff = low + (above[0] - low) * fraction
 
     def cutoff(self) -> float | None:
         """Return the quantile of all values entered; None if there are fewer than two."""
-        n = len(self)
-        if n < 2:
-            return None
-        position = (n - 1) * self.quantile
-        fraction = position - int(position)
-        low = -self._below[0]
-        if not fraction:
-            return low
-        high = self._above[0]
-        # An infinite upper neighbour would make the cut-off infinite and let diverged trials win.
-        return low if high == inf else low + (high - low) * fraction
+        return self._cutoff
 
     def wait(self, trial: int, value: float) -> None:
         """Let a trial that has entered wait for its promotion."""
@@ -113,7 +109,7 @@ class Rung:
         best = waiting[0]
         if best[0] == inf:
             return None
-        cutoff = self.cutoff()
+        cutoff = self._cutoff
         return best if cutoff is not None and best[0] <= cutoff else None
 
     def promote(self) -> int:
