@@ -43,7 +43,7 @@ class Report(NamedTuple):
     time: float
     trial: int
     attempt: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     resource: int
     metrics: Mapping[str, float]
     cost: float = 0.0
