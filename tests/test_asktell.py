@@ -398,6 +398,43 @@ def test_an_interrupted_proposal_is_computed_by_the_next_call(monkeypatch):
     assert stored(copy).to_json() == tuning.to_json()
 
 
+def test_what_an_interrupted_call_did_before_is_stored(monkeypatch):
+    tuning = asha()
+    first, second, third = (tuning.ask() for _ in range(3))
+    tuning.tell(first, MAX, 1.0)
+    tuning.tell(second, 1, 2.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tuning._pair.searcher), "propose", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tuning.ask()  # has taken the first trial to its second rung
+    tuning.tell(third, 3, 0.5)
+    observations = tuning._pair.scheduler.snapshot().observations
+    assert observations.index((0, 3, 1.0)) < observations.index((2, 1, 0.5))
+    assert stored(tuning)._pair.scheduler.snapshot() == tuning._pair.scheduler.snapshot()
+
+
+def test_the_scheduler_learns_of_every_end(monkeypatch):
+    tuning = asha(type="stopping")
+    trials = [tuning.ask() for _ in range(4)]
+    ends = []
+    monkeypatch.setattr(
+        tuning._pair.scheduler, "finished", lambda trial, *, failed: ends.append((trial, failed))
+    )
+    tuning.tell(trials[0], MAX, 1.0)
+    tuning.tell(trials[1], 1, 2.0)
+    tuning.fail(trials[2])
+    tuning.finish(trials[3])
+    assert ends == [(0, False), (1, False), (2, True), (3, True)]
+
+
+def test_the_earliest_of_equals_is_the_best():
+    tuning = AskTell(SPACE, method="RS", max_resource=MAX)
+    first, second = tuning.ask(), tuning.ask()
+    tuning.tell(second, 1, 0.5)
+    tuning.tell(first, 1, 0.5)
+    assert tuning.best.trial == second.number
+
+
 def damaged(data):
     log = data["log"]
     tell = next(i for i, e in enumerate(log) if e["event"] == "tell")

@@ -195,7 +195,7 @@ def test_in_place_promotions_and_reports_between(tmp_path):
     script.report(10.0, 1, 1, 5.0)
     script.report(20.0, 0, 1, 2.0)
     script.report(30.0, 0, 2, 1.9)
-    script.report(40.0, 0, 3, math.nan)
+    script.report(40.0, 0, 3, math.nan, cost=0.3)
     happened, end = script.story(0)
     assert happened[1:] == [
         (
@@ -212,6 +212,7 @@ def test_in_place_promotions_and_reports_between(tmp_path):
         "end: it was being paused when the unfinished journal ends at 40 s",
         "best: loss 1.9 at epoch 2",
     ]
+    assert end[-1] == "cost: 40 s of a worker, $0.30"
 
 
 def test_a_row_of_reports_is_one_line(tmp_path):
@@ -300,6 +301,8 @@ def test_failures_retries_and_repeated_reports(tmp_path):
     script.fill(210.0)
     script.happen(Started(220.0, 0, 1))
     script.report(280.0, 0, 2, 2.5)
+    script.report(285.0, 0, 3, 1.5)
+    script.report(290.0, 0, 4, 0.5)
     script.happen(Failed(300.0, 0, 1, Cause.PREEMPTION, "", 0, 0.25))
     script.happen(Failed(320.0, 0, 2, Cause.INFRASTRUCTURE, "cable", 0, 0.25))
     assert script.story(0)[1][0] == (
@@ -321,13 +324,17 @@ def test_failures_retries_and_repeated_reports(tmp_path):
             "after 10 s waiting for its back-off of 10 s and for a worker"
         ),
         "  0:03:40  runs, after 10 s of start-up",
-        "  0:04:40  epoch 2: loss 2.5; repeated: recorded, and the value told first stands",
+        (
+            "  0:04:45  epoch 2 to 3: loss 2.5 to 1.5; repeated: recorded, "
+            "and the value told first stands"
+        ),
+        "  0:04:50  epoch 4: loss 0.5",
         (
             "  0:05:00  failed (preemption: no message), retry 1 of 20 follows; "
             "worker 0 free after 1 min 30 s"
         ),
         (
-            "  0:05:00  resumed on worker 0 (attempt 3) from scratch, epoch 1 to 3 once more, "
+            "  0:05:00  resumed on worker 0 (attempt 3) from scratch, epoch 1 to 4 once more, "
             "to epoch 9 at most, after 0 s waiting for a worker"
         ),
         (
@@ -335,7 +342,7 @@ def test_failures_retries_and_repeated_reports(tmp_path):
             "a back-off of 20 s; worker 0 free after 20 s"
         ),
         (
-            "  0:06:40  resumed on worker 0 (attempt 4) from scratch, epoch 1 to 3 once more, "
+            "  0:06:40  resumed on worker 0 (attempt 4) from scratch, epoch 1 to 4 once more, "
             "to epoch 9 at most, after 1 min 20 s waiting for its back-off of 20 s and for a worker"
         ),
         (
@@ -345,8 +352,8 @@ def test_failures_retries_and_repeated_reports(tmp_path):
     ]
     assert end == [
         "end: it failed for good",
-        "best: loss 1 at epoch 3",
-        "reports: 3, 1 repeated",
+        "best: loss 0.5 at epoch 4",
+        "reports: 4, 2 repeated",
         "attempts: 4, on worker 0",
         "failures: 3 by infrastructure, 1 by preemption",
         "cost: 5 min 20 s of a worker, $1.00",
@@ -422,6 +429,21 @@ def test_not_in_place_a_good_trial_waits_for_a_worker(tmp_path):
         "needed: a free worker and time; its 2 is rank 1 of 2 entries of rung 1, "
         "at or below the cut-off 3, and it was next in turn"
     )
+
+
+def test_of_two_good_trials_the_better_goes_first(tmp_path):
+    script = Script(tmp_path, n_workers=6, continue_in_place=False)
+    script.ledger.capacity = 0  # nobody takes them on
+    values = [2.0, 10.0, 1.0, 11.0, 12.0, 13.0]
+    for trial, value in enumerate(values):
+        script.report(10.0, trial, 1, value)
+    for trial in range(6):
+        script.happen(Paused(12.0, trial, 0, 1))
+    assert script.story(0)[1][1].endswith("and 1 trial went before it")
+    assert script.story(2)[1][1].endswith("and it was next in turn")
+    script.happen(CapacityChanged(15.0, 1, "quota"))
+    assert script.story(2)[1][0].startswith("end: it was starting up")
+    assert script.story(0)[1][1].endswith("and it was next in turn")
 
 
 def test_levels_that_are_skipped_leave_no_rank(tmp_path):
