@@ -44,6 +44,7 @@ class Story:
         self._rungs = RungWords(inputs)
         self._lines: list[str] = []
         self._calm: list[Line] = []  # reports in a row that nothing was decided on
+        self._seen = 0  # observations at hand when its config was asked for
         self._origin = ""
         self._workers: list[int] = []
         self._began: float | None = None  # when the attempt at hand was started
@@ -71,8 +72,10 @@ class Story:
             self._rungs.take(line)
         if event == "finished":
             self._over = line["reason"]
-        elif event == "proposal_ready":
-            if line["k"] == self._trial and line["config"] is not None:
+        elif line.get("k") == self._trial:
+            if event == "proposal_requested":
+                self._seen = line["seen"]
+            elif line["config"] is not None:
                 self._proposed(line)
         elif line.get("trial") == self._trial:
             self._take_own(event, line)
@@ -126,7 +129,8 @@ class Story:
         fit, origin = line.get("fit"), line["origin"]
         self._origin = _ORIGINS.get(origin, f"proposed by the {origin}")
         if fit is not None:
-            self._origin += f", fitted to {plural(fit['observations'], 'observation')}"
+            known = plural(self._seen, "observation")
+            self._origin += f", fitted to {fit['observations']} of {known}"
         if line.get("cost"):
             self._origin += f"; computed in {readable_time(line['cost'])}"
         self._origin += f"; ready at {readable_time(line['t'])}"

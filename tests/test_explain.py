@@ -170,7 +170,8 @@ def test_a_trial_that_is_paused_and_promoted(tmp_path):
 
 def test_the_heading_config_and_origin(tmp_path):
     script = Script(tmp_path, method="RS", n_workers=1)
-    script.fit = Fit((0.0,), 12)
+    script.fit = Fit((0.0,), 1)
+    script.report(3600.0, 0, 9, 1.0)
     script.happen(Ended(3700.0, 0, 0))
     told = explain(tmp_path, 0)
     assert told[:4] == [
@@ -184,7 +185,7 @@ def test_the_heading_config_and_origin(tmp_path):
     ]
     second = explain(tmp_path, 1)
     assert second[2] == (
-        "from: drawn at random from the config space, fitted to 12 observations; "
+        "from: drawn at random from the config space, fitted to 1 of 1 observation; "
         "ready at 1 h 02 min"
     )
     assert second[4].endswith("started on worker 0, to epoch 9 at most: the worker was free")
