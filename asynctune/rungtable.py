@@ -73,7 +73,7 @@ def rung_table(
         if value is not None and not value > 0:
             raise UsageError(f"{name} must be above 0; got {value}")
     stops = (*rungs, max_resource)
-    counts = expected_counts(rungs, max_resource, 100) if rungs else (100.0,)
+    counts = expected_counts(rungs, max_resource, 100)
     started = None  # of 100 trials, how many times over
     if max_wallclock_time is not None and seconds_per_level and isfinite(max_wallclock_time):
         spans = [above - below for below, above in pairwise((0, *stops))]
