@@ -88,8 +88,8 @@ def rung_table(
     return rows
 
 
-def format_rung_table(rows: Sequence[Row], resource: str = "epoch") -> list[str]:
-    """Return the table as lines of plain text, the heading first."""
+def format_rung_table(rows: Sequence[Row], resource: str = "epoch") -> str:
+    """Return the table as plain text, the heading first, a line a row."""
     budget = any(row.within_budget is not None for row in rows)
     table = [[resource, "goes on", "per 100", *(["expected"] if budget else []), "cut-off"]]
     for row in rows:
@@ -99,10 +99,10 @@ def format_rung_table(rows: Sequence[Row], resource: str = "epoch") -> list[str]
             cells.append(_count(row.within_budget))
         table.append([*cells, row.rule])
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]) - 1)]
-    return [
+    return "\n".join(
         "  ".join([*(cell.rjust(w) for cell, w in zip(line, widths, strict=False)), line[-1]])
         for line in table
-    ]
+    )
 
 
 def _check(rungs: tuple[int, ...], max_resource: int, n_workers: int) -> None:
