@@ -229,7 +229,7 @@ class Ledger:
             counts[reason] = free
         quota = self.n_workers - max(self.capacity, len(self.busy))
         if quota > 0:
-            counts["quota"] = quota
+            counts["quota"] = counts.get("quota", 0) + quota
         return counts
 
     def story(self, trial: int) -> tuple[str, ...]:
