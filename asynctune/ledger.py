@@ -275,6 +275,7 @@ class Ledger:
     def _launch(self, trial: Trial, now: float, why: RungEntry | None = None) -> Launch:
         trial.attempt += 1
         # A pause that came late can have left a checkpoint beyond the next rung.
+        trial.checkpoint = min(trial.checkpoint, self.max_resource)
         trial.until = min(max(trial.until, trial.checkpoint + 1), self.max_resource)
         trial.slot = heappop(self._free)
         trial.reports = 0
