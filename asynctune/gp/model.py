@@ -26,6 +26,9 @@ class _Parameter(NamedTuple):
     upper: float
 
 
+# About the width of the cube, give or take a factor of e: a metric that is roughly monotone in a
+# hyperparameter, or has one optimum in it, is what is expected of most of them.
+_LENGTHSCALE = _Parameter(0.0, 1.0, np.log(1e-2), np.log(1e3))
 _VARIANCE = _Parameter(0.0, 1.0, np.log(1e-3), np.log(1e3))
 # Validation losses repeat to a few percent of their spread, but the data may say otherwise.
 _NOISE = _Parameter(np.log(1e-3), 2.0, np.log(1e-9), np.log(10.0))
@@ -37,17 +40,6 @@ _DECAY = (
     _Parameter(0.0, 1.0, np.log(1e-3), np.log(1e2)),
 )
 _DELTA = _Parameter(np.log(0.5), 1.0, np.log(1e-3), 0.0)
-
-
-def _lengthscale(dimension: int) -> _Parameter:
-    """Return the prior whose density of the lengthscale is log-normal(sqrt 2 + log(d)/2, sqrt 3).
-
-    Hvarfner, Hellsten, Nardi, "Vanilla Bayesian Optimization Performs Great in High
-    Dimensions", ICML 2024, section 5. As a density of the logarithm, with the same mode
-    of the posterior, its centre is lower by the variance.
-    """
-    centre = np.sqrt(2.0) + 0.5 * np.log(dimension) - 3.0
-    return _Parameter(centre, np.sqrt(3.0), np.log(1e-2), np.log(1e3))
 
 
 class Model:
@@ -63,7 +55,7 @@ class Model:
     """
 
     def __init__(self, dimension: int, resource_kernel: ResourceKernel | None = None) -> None:
-        parameters = [_lengthscale(dimension)] * dimension + [_VARIANCE, _NOISE, _MEAN]
+        parameters = [_LENGTHSCALE] * dimension + [_VARIANCE, _NOISE, _MEAN]
         if resource_kernel is not None:
             parameters += _DECAY
         if resource_kernel == "exp-decay-combined":

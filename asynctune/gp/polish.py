@@ -29,6 +29,6 @@ def polish(posterior: Posterior, X: Matrix, incumbent: float) -> Matrix:
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0, 1.0)] * X.size,
-        options={"maxiter": _MAX_ITERATIONS, "ftol": 1e-6, "gtol": 1e-4},
+        options={"maxiter": _MAX_ITERATIONS, "ftol": 1e-4, "gtol": 1e-3},
     )
     return np.clip(result.x, 0.0, 1.0).reshape(X.shape)

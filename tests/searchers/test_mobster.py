@@ -173,7 +173,7 @@ def test_pending_proposals_spread_out():
     assert nearest.min() > 0.02
     assert nearest.mean() > 0.1
     alone = SPACE.encode([mobster.propose(snapshot(configs, log), k).config for k in range(20, 26)])
-    assert np.ptp(alone, axis=0).max() < 0.02
+    assert np.ptp(alone, axis=0).max() < 0.05
 
 
 def test_a_trial_that_is_being_trained_on_counts_at_its_next_level():
