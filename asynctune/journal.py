@@ -78,7 +78,9 @@ def event_line(event: Event, seen: Seen) -> Line:
         "attempt": event.attempt,
     }
     if isinstance(event, Failed):
-        line |= {"cause": str(event.cause), "message": event.message}
+        # What a script wrote last may be anything, and JSON takes only what UTF-8 can tell.
+        message = event.message.encode(errors="replace").decode()
+        line |= {"cause": str(event.cause), "message": message}
     if isinstance(event, Failed | Paused):
         line["resource"] = event.resource
     if not isinstance(event, Started):
