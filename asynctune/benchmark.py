@@ -23,6 +23,7 @@ class Benchmark:
         instance_types: Default instance type by cluster profile.
         blackbox: Makes the blackbox that simulations use; None if there is none.
         provenance: Where the blackbox's data come from, one line, shown with results.
+        seconds_per_level: Seconds of training a resource level on average, for estimates only.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Benchmark:
     instance_types: Mapping[str, str] = field(default_factory=dict)
     blackbox: Callable[[], Any] | None = None
     provenance: str = ""
+    seconds_per_level: float | None = None
 
 
 def load_benchmark(name: str) -> Benchmark:

@@ -158,12 +158,10 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def experiment_rungs(experiment: Experiment) -> tuple[tuple[int, ...], int] | None:
-    """Return the rung levels and the resource of a complete trial; None if there are no rungs."""
+def experiment_rungs(experiment: Experiment) -> tuple[int, ...] | None:
+    """Return the levels of the rungs that trials will meet; None if the method has no rungs."""
     scheduler = _assemble(experiment).pair.scheduler
-    if not isinstance(scheduler, ASHA):
-        return None
-    return scheduler.levels, scheduler.max_resource
+    return scheduler.levels if isinstance(scheduler, ASHA) else None
 
 
 def check_folder(experiment: Experiment, folder: Path) -> dict[str, Any] | None:

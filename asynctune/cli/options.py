@@ -19,9 +19,9 @@ class IntList(click.ParamType[tuple[int, ...]]):
 
     def convert(
         self,
-        value: Any,
+        value: Any,  # noqa: ANN401 - as click has it
         param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401
+        ctx: click.Context | None,
     ) -> tuple[int, ...]:
         """Return the numbers without repetition, in order."""
         if isinstance(value, tuple):
@@ -43,15 +43,17 @@ class NameList(click.ParamType[tuple[str, ...]]):
 
     def convert(
         self,
-        value: Any,
+        value: Any,  # noqa: ANN401 - as click has it
         param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401
+        ctx: click.Context | None,
     ) -> tuple[str, ...]:
         """Return the names without repetition, in order."""
-        del param, ctx
         if isinstance(value, tuple):
             return value
-        return tuple(dict.fromkeys(part.strip() for part in str(value).split(",") if part.strip()))
+        names = tuple(dict.fromkeys(part.strip() for part in str(value).split(",")))
+        if "" in names:
+            self.fail(f"must be names separated by commas; got {value!r}", param, ctx)
+        return names
 
 
 def read_settings(pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from asynctune.tuner import Observer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from asynctune.benchmark import Benchmark
     from asynctune.experiment import Experiment
 
 _SHOW_EVERY: Final = 0.1  # host seconds
@@ -76,21 +77,28 @@ def run(
             reporter.progress(experiment.name, metadata["experiment_seconds"], metadata)
         return
     if todo:
-        _print_rungs(experiment)
+        _print_rungs(experiment, benchmark)
     with _live(experiment) as observer:
         metadata = run_experiment(experiment, folder, observer=observer)
     _print_end(metadata, folder)
 
 
-def _print_rungs(experiment: "Experiment") -> None:
+def _print_rungs(experiment: "Experiment", benchmark: "Benchmark") -> None:
     """Print the rungs that trials will meet, if the method has any."""
     from asynctune.experiment import experiment_rungs
     from asynctune.rungtable import format_rung_table, rung_table
 
-    rungs = experiment_rungs(experiment)
-    if rungs is not None:
-        levels, max_resource = rungs
-        click.echo(format_rung_table(rung_table(levels, max_resource, experiment.n_workers)))
+    levels = experiment_rungs(experiment)
+    if levels is not None:
+        rows = rung_table(
+            levels,
+            benchmark.max_resource,
+            experiment.n_workers,
+            experiment.stopping.max_wallclock_time,
+            benchmark.seconds_per_level,
+            mode=benchmark.mode,
+        )
+        click.echo(format_rung_table(rows, benchmark.resource))
 
 
 @contextmanager

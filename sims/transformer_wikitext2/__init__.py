@@ -63,4 +63,5 @@ def benchmark() -> Benchmark:
         instance_types={"local": "ml.g4dn.12xlarge", "sagemaker": "ml.g4dn.xlarge"},
         blackbox=load_blackbox,
         provenance=PROVENANCE,
+        seconds_per_level=54.0,
     )
