@@ -37,6 +37,7 @@ from asynctune.schedulers.asha import ASHA
 from asynctune.space import ConfigSpace
 from asynctune.stopping import RetryPolicy, StoppingCriterion
 from asynctune.tuner import Observer, Outcome, Tuner
+from asynctune.workertime import worker_time
 
 JOURNAL: Final = "journal.jsonl"
 METADATA: Final = "metadata.json"
@@ -140,7 +141,9 @@ def run_experiment(
     from asynctune.records import write_results
 
     write_results(read_lines(journal), parts.benchmark.resource, folder / RESULTS)
+    spent = worker_time(experiment.n_workers, read_lines(journal))
     metadata |= _summary(parts.ledger, outcome) | {
+        "training_share": spent.training / max(spent.n_workers * spent.seconds, 1e-9),
         "status": "complete",
         "host_seconds": {"loop": ended - begin, "results": time.perf_counter() - ended},
         "host": {"python": platform.python_version(), "platform": platform.platform()},

@@ -42,6 +42,7 @@ _SCHEMA: dict[str, type[pl.DataType]] = {
     "n_reports": pl.Int64,
     "worker_busy_seconds": pl.Float64,
     "utilisation": pl.Float64,
+    "training_share": pl.Float64,
     "total_cost_usd": pl.Float64,
     "stopped_by": pl.String,
     "status": pl.String,

@@ -32,7 +32,8 @@ def summary_table(study: Study, losses: Sequence[float] | None = None) -> pl.Dat
     least) and `at_common` (the IQM then); for each value v asked for `seconds_to_v` (median
     over seeds, those that never get there counting as latest; null unless the majority gets
     there) and `reached_v` (how many seeds do); `trials` and `reports` (means over seeds);
-    `utilisation` (mean share of the time that workers were busy); `cost_usd` (mean; null
+    `utilisation` (mean share of the time that workers were busy) and `training_share` (that they
+    were training, not starting or ending an attempt; null where unknown); `cost_usd` (mean; null
     without a price); `best_source` (where the best values come from, such as "recorded 3,
     extrapolated 2") and `provenance`.
 
@@ -175,6 +176,7 @@ def _row(
         "trials": of_setup["n_trials"].mean(),
         "reports": of_setup["n_reports"].mean(),
         "utilisation": of_setup["utilisation"].mean(),
+        "training_share": of_setup["training_share"].mean(),
         "cost_usd": study.cost_at(setup, math.inf),
         "best_source": sources.get(setup, ""),
         "provenance": study.provenance,
@@ -251,11 +253,15 @@ def _quality_columns(frame: pl.DataFrame, digits: int) -> dict[str, list[str]]:
 def _effort_columns(frame: pl.DataFrame) -> dict[str, list[str]]:
     """Return what was spent, as text by heading."""
     rows = frame.to_dicts()
-    busy = [_number(row["utilisation"], 0, scale=100.0, unit=" %") for row in rows]
+    busy, training = (
+        [_number(row[name], 0, scale=100.0, unit=" %") for row in rows]
+        for name in ("utilisation", "training_share")
+    )
     return {
         "trials": [_number(row["trials"], 0) for row in rows],
         "reports": [_number(row["reports"], 0) for row in rows],
         "busy": busy,
+        "training": training,
         "cost": [_number(row["cost_usd"], 2, before="$") for row in rows],
     }
 

@@ -45,6 +45,7 @@ def write_experiment(folder, reports, **metadata):
         "total_cost_usd": 14.72,
         "worker_busy_seconds": 70000.0,
         "utilisation": 0.97,
+        "training_share": 0.8,
         "stopped_by": "max_wallclock_time",
         "cluster": {"start_up": 120},
     }

@@ -68,6 +68,7 @@ def test_a_row_of_the_table(known):
     assert row["trials"] == 12
     assert row["reports"] == 3
     assert row["utilisation"] == 0.5
+    assert row["training_share"] == pytest.approx(0.8)
     assert row["cost_usd"] == pytest.approx(4.0)
     assert row["best_source"] == "surrogate 3, extrapolated 2"
     assert row["provenance"] == "made up for tests"
