@@ -40,11 +40,15 @@ class Benchmark:
     seconds_per_level: float | None = None
 
 
-def load_benchmark(name: str) -> Benchmark:
+def load_benchmark(name: str | Benchmark) -> Benchmark:
     """Return the benchmark registered as `name` under the entry points `asynctune.benchmarks`.
+
+    A benchmark is returned as it is.
 
     Raises:
         UsageError: If no installed package registers a benchmark of this name.
     """
+    if isinstance(name, Benchmark):
+        return name
     benchmark: Benchmark = load_plugin("asynctune.benchmarks", "benchmark", name)()
     return benchmark

@@ -185,9 +185,7 @@ def replay_experiment(experiment: Experiment, folder: Path) -> Ledger:
 
 def _assemble(experiment: Experiment) -> _Parts:
     """Put the parts together, which checks all inputs."""
-    benchmark = experiment.benchmark
-    if isinstance(benchmark, str):
-        benchmark = load_benchmark(benchmark)
+    benchmark = load_benchmark(experiment.benchmark)
     full = ConfigSpace(benchmark.space)
     # Constants are the backend's business: they take no part in the search, nor in the journal.
     space = ConfigSpace(full.domains)

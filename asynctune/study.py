@@ -27,7 +27,8 @@ class StudyPlan:
 
     Attributes:
         tag: Its name: letters, digits and inner hyphens, 63 at most, as SageMaker wants it.
-        benchmark: Name of the benchmark.
+        benchmark: Name of the benchmark, or the benchmark itself; for more than one process it
+            must then be one that can be pickled.
         random_seed: Master seed; repetition s uses ``(random_seed + s) mod (2**31 - 1)``.
         methods: Names of the methods.
         n_workers: Numbers of workers.
@@ -45,7 +46,7 @@ class StudyPlan:
     """
 
     tag: str
-    benchmark: str
+    benchmark: str | Benchmark
     random_seed: int
     methods: Sequence[str] = tuple(METHODS)
     n_workers: Sequence[int]
@@ -79,7 +80,7 @@ class StudyPlan:
         """Return what all experiments under the tag share, as JSON values."""
         shared = {
             "tag": self.tag,
-            "benchmark": self.benchmark,
+            "benchmark": load_benchmark(self.benchmark).name,
             "random_seed": self.random_seed,
             "backend": self.backend,
             "profile": self.profile,

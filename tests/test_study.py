@@ -3,10 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from asynctune.benchmark import Benchmark
 from asynctune.exceptions import UsageError
 from asynctune.experiment import JOURNAL, RESULTS, read_metadata
+from asynctune.results import load_study
+from asynctune.space import uniform
 from asynctune.study import StudyPlan, known_random_seed, open_study, run_experiments
 
 PLAN = StudyPlan(
@@ -182,6 +186,39 @@ def test_progress_tells_of_every_experiment(tmp_path: Path) -> None:
     todo = open_study(plan, tmp_path)
     run_experiments(todo, tmp_path / plan.tag, jobs=2, progress=progress)
     assert complete == {"RS-2w-0": 1500, "RS-4w-0": 1500}
+
+
+def straight_line(config: dict[str, float]) -> tuple[list[float], list[float]]:
+    return [config["x"] + 1, config["x"]], [10.0, 20.0]
+
+
+def straight_lines() -> object:
+    return straight_line
+
+
+def test_a_benchmark_of_ones_own(tmp_path: Path) -> None:
+    benchmark = Benchmark(
+        name="mine",
+        space={"x": uniform(0, 1)},
+        metric="loss",
+        mode="min",
+        resource="epoch",
+        max_resource=2,
+        max_wallclock_time=100.0,
+        n_workers=2,
+        blackbox=straight_lines,
+    )
+    plan = replace(
+        PLAN,
+        benchmark=benchmark,
+        methods=("RS",),
+        max_wallclock_time=None,
+        backend_options={"startup_delay": 0.0, "prices": {}},
+    )
+    run(plan, tmp_path, jobs=2)
+    study = load_study("small", tmp_path)
+    assert set(study.metadata["benchmark"]) == {"mine"}
+    assert study.reports.filter(pl.col("n_workers") == 2, pl.col("seed") == 0).height == 20
 
 
 def test_no_process_is_refused(tmp_path: Path) -> None:

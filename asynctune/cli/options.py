@@ -146,7 +146,13 @@ _PROBLEM = (
     ),
     click.option("--max-trials", type=int, default=None, help="Bound on trials started."),
     click.option("--max-evaluations", type=int, default=None, help="Bound on reports."),
+    click.option(
+        "--max-resource-total", type=int, default=None, help="Bound on epochs over all trials."
+    ),
     click.option("--max-cost", type=float, default=None, help="Bound on US dollars."),
+    click.option(
+        "--metric-value", type=float, default=None, help="End when a trial is as good as this."
+    ),
     click.option(
         "--decision-cost",
         type=click.FloatRange(min=0),
@@ -174,16 +180,8 @@ def backend_options(
     return options
 
 
-def stopping_bounds(
-    max_trials: int | None, max_evaluations: int | None, max_cost: float | None
-) -> dict[str, Any]:
-    """Return the bounds that are given."""
-    bounds = {
-        "max_trials": max_trials,
-        "max_evaluations": max_evaluations,
-        "max_cost": max_cost,
-    }
-    return {name: bound for name, bound in bounds.items() if bound is not None}
+BOUNDS = ("max_trials", "max_evaluations", "max_resource_total", "max_cost", "metric_value")
+"""The options that set bounds besides the wall clock, by their names in a stopping criterion."""
 
 
 def default_jobs() -> int:

@@ -95,9 +95,7 @@ def plan_settings(given: dict[str, Any]) -> dict[str, Any]:
         "method_options": options.read_settings(given["method_settings"]),
         "max_wallclock_time": given["max_wallclock_time"],
         "scale_max_wallclock_time": given["scale_max_wallclock_time"],
-        "bounds": options.stopping_bounds(
-            given["max_trials"], given["max_evaluations"], given["max_cost"]
-        ),
+        "bounds": {b: given[b] for b in options.BOUNDS if given[b] is not None},
         "decision_cost": given["decision_cost"],
     }
 
