@@ -1,7 +1,7 @@
 """Cholesky factors and what is solved with them, on LAPACK directly."""
 
 import numpy as np
-from scipy.linalg.blas import dtrsm, dtrsv
+from scipy.linalg.blas import dsyr, dtrsm, dtrsv
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from asynctune.gp.arrays import Matrix, Vector
@@ -10,11 +10,12 @@ from asynctune.gp.arrays import Matrix, Vector
 _JITTERS = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)
 
 
-def factorise(K: Matrix) -> Matrix:
+def factorise(K: Matrix, out: Matrix | None = None) -> Matrix:
     """Return the lower Cholesky factor of `K`, with the least jitter that makes it exist.
 
     Args:
-        K: Symmetric, ``(n, n)``; only its lower triangle is read.
+        K: Symmetric, ``(n, n)``, C order.
+        out: Where to put the factor, ``(n, n)``, Fortran order.
 
     Returns:
         Shape ``(n, n)``, Fortran order, zeros above the diagonal.
@@ -22,16 +23,16 @@ def factorise(K: Matrix) -> Matrix:
     Raises:
         ValueError: If `K` is not finite, or far from positive semi-definite.
     """
-    diagonal = np.diagonal(K)
-    level = float(diagonal.mean())
+    level = float(np.diagonal(K).mean())
     if not np.isfinite(level):
         raise ValueError(f"a covariance matrix must be finite; the mean of its diagonal is {level}")
+    factor: Matrix = np.empty_like(K, order="F") if out is None else out
     for jitter in _JITTERS:
-        trial = K.copy(order="F")
+        # The transpose of a symmetric matrix is as good, and its copy is a straight one.
+        np.copyto(factor.T, K)
         if jitter:
-            trial[np.diag_indices_from(trial)] += jitter * level
-        factor: Matrix
-        factor, info = dpotrf(trial, lower=1, clean=1, overwrite_a=1)
+            factor[np.diag_indices_from(factor)] += jitter * level
+        _, info = dpotrf(factor, lower=1, clean=1, overwrite_a=1)
         if info == 0:
             return factor
     raise ValueError(
@@ -50,12 +51,18 @@ def solve_lower_vector(L: Matrix, b: Vector, *, transposed: bool = False) -> Vec
     return dtrsv(L, b, lower=1, trans=int(transposed))
 
 
-def inverse_from_factor(L: Matrix) -> Matrix:
-    """Return the lower triangle of ``(L L^T)^-1``; what stands above the diagonal is zero.
+def invert_factor(L: Matrix) -> Matrix:
+    """Overwrite `L` with the lower triangle of ``(L L^T)^-1``, and return it.
 
     Args:
-        L: Lower triangular, ``(n, n)``, zeros above the diagonal.
+        L: Lower triangular, ``(n, n)``, Fortran order; what stands above the diagonal stays.
     """
     inverse: Matrix
-    inverse, _ = dpotri(L, lower=1)
+    inverse, _ = dpotri(L, lower=1, overwrite_c=1)
     return inverse
+
+
+def subtract_outer(A: Matrix, b: Vector) -> Matrix:
+    """Overwrite the lower triangle of `A`, Fortran order, with that of ``A - b b^T``."""
+    difference: Matrix = dsyr(-1.0, b, a=A, lower=1, overwrite_a=1)
+    return difference

@@ -6,7 +6,12 @@ Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 5.8
 import numpy as np
 
 from asynctune.gp.arrays import Matrix, Vector
-from asynctune.gp.cholesky import factorise, inverse_from_factor, solve_lower_vector
+from asynctune.gp.cholesky import (
+    factorise,
+    invert_factor,
+    solve_lower_vector,
+    subtract_outer,
+)
 from asynctune.gp.data import Inputs
 from asynctune.gp.matern import matern52, squared_distances
 from asynctune.gp.model import Model
@@ -37,10 +42,12 @@ class NegativeLogPosterior:
         self._X = inputs.X - 0.5
         self._members = np.zeros((n, levels))
         self._members[np.arange(n), inputs.at] = 1.0
-        # A lower triangle times this sums like the symmetric matrix that it stands for.
-        self._weights = np.tril(np.full((n, n), 2.0), -1) + np.eye(n)
-        self._kernel = np.empty((n, n))
-        self._slope = np.empty((n, n))
+        # An upper triangle times this sums like half the symmetric matrix that it stands for.
+        self._half = np.triu(np.ones((n, n)), 1) + 0.5 * np.eye(n)
+        # Work arrays: fresh ones of this size would cost as much as what is done with them.
+        self._kernel, self._slope, self._covariance, self._gathered = np.empty((4, n, n))
+        self._work = np.empty((2, n, n))
+        self._factor = np.empty((n, n), order="F")
 
     def __call__(self, theta: Vector) -> tuple[float, Vector]:
         """Return the negative log density at `theta` and its gradient, shape ``(p,)``.
@@ -53,30 +60,31 @@ class NegativeLogPosterior:
         Z = self._X * model.inverse_lengthscales(theta)
         noise = model.noise(theta)
         terms = model.terms(theta, self._inputs.levels)
-        kernel, slope = self._kernel, self._slope
-        matern52(squared_distances(Z, Z, out=kernel), model.variance(theta), slope=slope)
+        kernel, slope, covariance = self._kernel, self._slope, self._covariance
+        squared_distances(Z, Z, out=kernel)
+        matern52(kernel, model.variance(theta), slope=slope, work=self._work)
 
         with_resource = model.resource_kernel is not None
-        covariance = kernel.copy()
         if with_resource:
-            amplitude = terms.amplitude[:, at][at]
-            covariance *= amplitude
+            amplitude = np.take(terms.amplitude[:, at], at, axis=0, out=self._gathered, mode="clip")
+            np.multiply(kernel, amplitude, out=covariance)
             slope *= amplitude
-            covariance += terms.offset[:, at][at]
+            covariance += np.take(terms.offset[:, at], at, axis=0, out=self._gathered, mode="clip")
+        else:
+            np.copyto(covariance, kernel)
         covariance[np.diag_indices(n)] += noise
 
-        L = factorise(covariance)
+        L = factorise(covariance, out=self._factor)
         residuals = self._targets - terms.mean[at]
         half = solve_lower_vector(L, residuals)
         weights = solve_lower_vector(L, half, transposed=True)
         value = 0.5 * (half @ half) + np.log(np.diagonal(L)).sum() + 0.5 * n * _LOG_2PI
 
-        # d value = sum of S * dK - weights . d mean, with S the lower triangle of
-        # (K^-1 - weights weights^T) / 2, weighted to stand for the whole.
-        S = inverse_from_factor(L)
-        S -= np.outer(weights, weights)
-        S *= self._weights
-        S *= 0.5
+        # d value = sum of S * dK - weights . d mean, with S the upper triangle that stands for
+        # (K^-1 - weights weights^T) / 2. The factor is lower and in Fortran order: its
+        # transpose lies in memory as the kernel does.
+        S = subtract_outer(invert_factor(L), weights).T
+        S *= self._half
         gradient = np.empty(len(theta))
         gradient[d + 1] = noise * np.trace(S)
         slope *= S

@@ -26,7 +26,9 @@ def squared_distances(A: Matrix, B: Matrix, out: Matrix | None = None) -> Matrix
     return np.maximum(out, 0.0, out=out)
 
 
-def matern52(squared: Matrix, scale: float, slope: Matrix | None = None) -> Matrix:
+def matern52(
+    squared: Matrix, scale: float, slope: Matrix | None = None, work: Matrix | None = None
+) -> Matrix:
     """Return ``scale (1 + t + t^2 / 3) exp(-t)`` with ``t = sqrt(5 squared)``.
 
     Args:
@@ -34,13 +36,16 @@ def matern52(squared: Matrix, scale: float, slope: Matrix | None = None) -> Matr
         scale: Variance of the process.
         slope: If given, is filled with the derivative with respect to `squared`, which
             is ``-5/6 scale (1 + t) exp(-t)``; same shape as `squared`.
+        work: Room for intermediate results, two times the shape of `squared`.
 
     Returns:
         `squared`, overwritten.
     """
+    t, decay = np.empty((2, *squared.shape)) if work is None else work
     squared *= 5.0
-    t = np.sqrt(squared)
-    decay = np.exp(-t)
+    np.sqrt(squared, out=t)
+    np.negative(t, out=decay)
+    np.exp(decay, out=decay)
     decay *= scale
     t += 1.0
     if slope is not None:
