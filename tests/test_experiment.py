@@ -14,7 +14,6 @@ from asynctune.experiment import (
     METADATA,
     RESULTS,
     read_metadata,
-    replay_experiment,
     run_experiment,
     scheduler_seed,
 )
@@ -69,21 +68,6 @@ def test_killed_time_and_again(tmp_path):
         (folder / METADATA).write_text('{"status": "running"}')
         assert journal_of(experiment, folder)[:end] == whole[:end]
     assert (folder / JOURNAL).read_bytes() == whole
-
-
-def test_the_ledger_of_a_replayed_journal_is_the_live_one(tmp_path):
-    live = []
-    experiment = small_experiment(**CLUSTERS["faults"])
-    run_experiment(
-        experiment, tmp_path, observer=lambda ledger, _: live.append(ledger) if not live else None
-    )
-    assert ledger_state(replay_experiment(experiment, tmp_path)) == ledger_state(live[0])
-
-
-def ledger_state(ledger):
-    trials = [{name: getattr(t, name) for name in t.__slots__} for t in ledger.trials]
-    own = {k: v for k, v in vars(ledger).items() if k not in ("scheduler", "trials", "stopping")}
-    return own, trials
 
 
 def test_what_is_complete_is_not_run_again(tmp_path):
