@@ -24,6 +24,10 @@ class Benchmark:
         blackbox: Makes the blackbox that simulations use; None if there is none.
         provenance: Where the blackbox's data come from, one line, shown with results.
         seconds_per_level: Seconds of training a resource level on average, for estimates only.
+        reference: Returns results that others have published, for a cluster profile, as a
+            frame with the columns `method`, `n_workers`, `wallclock_s` (seconds since the
+            experiment's start) and `value` (the best metric so far); None where there are
+            none for that profile.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Benchmark:
     blackbox: Callable[[], Any] | None = None
     provenance: str = ""
     seconds_per_level: float | None = None
+    reference: Callable[[str], Any] | None = None
 
 
 def load_benchmark(name: str | Benchmark) -> Benchmark:

@@ -1,23 +1,37 @@
 """Commands that show what a study has found."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from asynctune.cli import options
+from asynctune.exceptions import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from asynctune.results import Study
 
 _PLUGINS = {"benchmark": "benchmarks", "backend": "backends", "profile": "profiles"}
 
 
 @click.command()
 @click.argument("tag")
+@click.option(
+    "--reference/--no-reference",
+    default=False,
+    help="Draw published results of the benchmark as thin dotted lines.",
+)
 @options.results_dir
-def plot(tag: str, results_dir: Path) -> None:
+def plot(tag: str, results_dir: Path, *, reference: bool) -> None:
     """Draw the comparison figure of the study TAG: HTML, PNG and SVG."""
     from asynctune.plots import write_comparison
     from asynctune.results import load_study
 
-    for path in write_comparison(load_study(tag, results_dir), results_dir / tag):
+    study = load_study(tag, results_dir)
+    others = _reference_rows(study) if reference else None
+    for path in write_comparison(study, results_dir / tag, reference=others):
         click.echo(f"wrote {path}")
 
 
@@ -86,6 +100,24 @@ def list_plugins() -> None:
     click.echo(f"methods: {', '.join(METHODS)}")
     for name in _PLUGINS.values():
         click.echo(f"{name}: {', '.join(plugin_names(f'asynctune.{name}'))}")
+
+
+def _reference_rows(study: "Study") -> "pl.DataFrame":
+    """Return the published results for the numbers of workers that the study has."""
+    import polars as pl
+
+    from asynctune.benchmark import load_benchmark
+
+    first = study.metadata.row(0, named=True)
+    name, profile = first["benchmark"], first["profile"]
+    offer = load_benchmark(name).reference if name else None
+    rows: pl.DataFrame | None = offer(profile) if offer and profile else None
+    if rows is None:
+        raise UsageError(
+            f"reference lines need published results; benchmark {name!r} has none for the "
+            f"profile {profile!r}"
+        )
+    return rows.filter(pl.col("n_workers").is_in(study.worker_counts))
 
 
 def _numbers(text: str) -> list[float]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from asynctune.benchmark import Benchmark
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from sims.transformer_wikitext2.replay import Wikitext2Blackbox
 
 # What the training script is given besides the tuned hyperparameters.
@@ -40,6 +42,26 @@ def load_blackbox() -> "Wikitext2Blackbox":
     return load()
 
 
+def published_reference(profile: str) -> "pl.DataFrame | None":
+    """Return the published results by time: interquartile means over five seeds.
+
+    Args:
+        profile: Name of the cluster profile; the rows are of the study on "sagemaker".
+
+    Returns:
+        Columns `method`, `n_workers`, `wallclock_s` and `value` (validation loss), rows in
+        order; None for any other profile.
+    """
+    if profile != "sagemaker":
+        return None
+    import polars as pl
+
+    from sims.transformer_wikitext2.recorded import table
+
+    columns = ["method", "n_workers", "wallclock_s", pl.col("val_loss_iqm").alias("value")]
+    return table("distributed_tuning").select(columns).sort("method", "n_workers", "wallclock_s")
+
+
 def benchmark() -> Benchmark:
     """Return the benchmark: minimise the validation loss over five hyperparameters."""
     from asynctune.space import loguniform, randint, uniform
@@ -64,4 +86,5 @@ def benchmark() -> Benchmark:
         blackbox=load_blackbox,
         provenance=PROVENANCE,
         seconds_per_level=54.0,
+        reference=published_reference,
     )
