@@ -1,0 +1,79 @@
+"""The methods by name."""
+
+import json
+
+import pytest
+
+from asynctune.exceptions import UsageError
+from asynctune.methods import METHODS, Problem, make_method
+from asynctune.schedulers.asha import ASHA
+from asynctune.schedulers.fifo import FIFO
+from asynctune.searchers.base import NO_SNAPSHOT
+from asynctune.space import ConfigSpace, uniform
+
+PROBLEM = Problem(ConfigSpace({"x": uniform(0, 1), "y": uniform(0, 1)}), 27, 5)
+
+
+def test_the_names_are_those_that_users_know():
+    assert list(METHODS) == ["RS", "BO", "ASHA", "MOBSTER"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_scheduler_and_searcher_of_a_method(name):
+    scheduler, searcher = make_method(name, PROBLEM)
+    assert isinstance(scheduler, ASHA if name in ("ASHA", "MOBSTER") else FIFO)
+    assert searcher.needs_data == (name in ("BO", "MOBSTER"))
+    for part in (scheduler, searcher):
+        told = part.describe()
+        assert json.loads(json.dumps(told)) == told
+
+
+def test_all_methods_of_a_seed_begin_with_the_same_configs():
+    firsts = [
+        [make_method(name, PROBLEM).searcher.propose(NO_SNAPSHOT, k).config for k in range(3)]
+        for name in METHODS
+    ]
+    assert all(configs == firsts[0] for configs in firsts)
+    assert firsts[0][0] == {"x": 0.5, "y": 0.5}
+    other = make_method("RS", PROBLEM._replace(seed=6)).searcher.propose(NO_SNAPSHOT, 1).config
+    assert other != firsts[0][1]
+
+
+def test_points_to_evaluate_come_first():
+    problem = PROBLEM._replace(points_to_evaluate=[{"x": 0.25}, {"y": 0.75}])
+    for name in METHODS:
+        searcher = make_method(name, problem).searcher
+        configs = [searcher.propose(NO_SNAPSHOT, k).config for k in range(2)]
+        assert configs == [{"x": 0.25, "y": 0.5}, {"x": 0.5, "y": 0.75}]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("BO", {"num_init_random": 4}),
+        ("ASHA", {"type": "stopping", "grace_period": 2}),
+        ("ASHA", {"reduction_factor": 2, "continue_in_place": False}),
+        ("MOBSTER", {"type": "stopping", "num_init_random": 4, "max_data": 50}),
+    ],
+)
+def test_options_reach_their_part(name, options):
+    scheduler, searcher = make_method(name, PROBLEM, options)
+    told = {**searcher.describe(), **scheduler.describe()}
+    assert {key: told[key] for key in options} == options
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("asha", {}, "method must be one of RS, BO, ASHA, MOBSTER; got 'asha'"),
+        ("RS", {"type": "stopping"}, "the method's options are: none; got 'type'"),
+        ("BO", {"grace_period": 1}, "the method's options are: num_init_random; got 'grace"),
+        ("ASHA", {"num_init_random": 1}, "type, grace_period, .*; got 'num_init_random'"),
+        ("ASHA", {"type": "hasty"}, "type must be one of promotion, stopping; got 'hasty'"),
+        ("MOBSTER", {"grace_period": 0}, "grace_period must lie between 1 and max_resource 27"),
+        ("MOBSTER", {"speed": 0}, "got 'speed'"),
+    ],
+)
+def test_bad_names_and_options_are_refused(name, options, message):
+    with pytest.raises(UsageError, match=message):
+        make_method(name, PROBLEM, options)
