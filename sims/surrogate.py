@@ -112,20 +112,28 @@ def negative_log_likelihood(vector: Vector, readings: Readings) -> tuple[float, 
         vector: A `Theta` as a vector, shape ``(5 + d,)``.
         readings: The data.
     """
+    from scipy.linalg.lapack import dpotrf, dpotri
+
     theta = Theta.of(vector)
-    at, level = readings.config, readings.level
-    gap = (np.log(level)[:, None] - np.log(level)[None, :]) ** 2
-    same = at[:, None] == at[None, :]
+    at = readings.config
+    # There are few distinct levels, so that their kernels are small tables.
+    levels, which = np.unique(readings.level, return_inverse=True)
+    pairs = np.ix_(which, which)
+    gap = ((np.log(levels)[:, None] - np.log(levels)[None, :]) ** 2)[pairs]
     scaled = readings.features / np.exp(theta.features)
     r = np.sqrt(5 * squared_distances(scaled, scaled))
-    slope = (5 / 3 * (1 + r) * np.exp(-r))[np.ix_(at, at)]
-    levels = level_kernel(level, level, np.exp(theta.shared_level))
-    shared = np.exp(2 * theta.shared) * matern52(r * r / 5)[np.ix_(at, at)] * levels
-    own = np.exp(2 * theta.own) * same * level_kernel(level, level, np.exp(theta.own_level))
+    level_part = level_kernel(levels, levels, np.exp(theta.shared_level))[pairs]
+    level_part *= np.exp(2 * theta.shared)
+    shared = matern52(r * r / 5)[np.ix_(at, at)] * level_part
+    own = level_kernel(levels, levels, np.exp(theta.own_level))[pairs]
+    own *= np.exp(2 * theta.own) * (at[:, None] == at[None, :])
     K: Matrix = shared + own
     K[np.diag_indices_from(K)] += readings.noise**2 + np.exp(2 * theta.noise)
-    L = np.linalg.cholesky(K)
-    inverse = np.linalg.inv(K)
+    L, failed = dpotrf(K, lower=True)
+    if failed:
+        return np.inf, np.zeros_like(vector)
+    inverse, _ = dpotri(L, lower=True)
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
     alpha = inverse @ readings.value
     half = 0.5 * (inverse - np.outer(alpha, alpha))
     gradient = [
@@ -135,10 +143,15 @@ def negative_log_likelihood(vector: Vector, readings: Readings) -> tuple[float, 
         (half * shared * gap).sum() / np.exp(2 * theta.shared_level),
         (half * own * gap).sum() / np.exp(2 * theta.own_level),
     ]
-    half *= np.exp(2 * theta.shared) * levels * slope
-    for d in range(readings.features.shape[1]):
-        column = scaled[at, d]
-        gradient.append((half * (column[:, None] - column[None, :]) ** 2).sum())
+    # The features' distances are those of configs: bring the sums down to pairs of configs.
+    n_configs = len(readings.features)
+    members = np.zeros((n_configs, len(at)))
+    members[at, np.arange(len(at))] = 1
+    by_config = members @ (half * level_part) @ members.T
+    by_config *= 5 / 3 * (1 + r) * np.exp(-r)
+    gradient += [
+        (by_config * (column[:, None] - column[None, :]) ** 2).sum() for column in scaled.T
+    ]
     value = 0.5 * readings.value @ alpha + np.log(np.diag(L)).sum()
     return float(value), np.array(gradient)
 
@@ -186,7 +199,7 @@ class CurveGP:
         self.theta = theta
         self.grid = np.arange(1.0, levels + 1)
         self.scaled = readings.features / np.exp(theta.features)
-        self._inverse: Matrix = np.linalg.inv(covariance(readings, theta))
+        self._inverse = np.asarray(np.linalg.inv(covariance(readings, theta)), dtype=np.float64)
         self._alpha: Vector = self._inverse @ readings.value
         level = readings.level
         # Covariances of each reading with the curve of a config, but for the features' factor.

@@ -1,0 +1,162 @@
+"""Leave-one-config-out cross-validation of the surrogate.
+
+All readings of a config, from whichever methods, are left out together. The configs fall into
+folds; for each fold the backbone, the process's log-parameters, the path lengths inferred for
+BO's curves and the seconds an epoch are fitted anew without the fold's configs. Then each
+config of the fold is predicted from the readings of all others. The curves of BO whose configs
+are unknown belong to no config and stay in every fold.
+"""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sims.surrogate import CurveGP
+from sims.transformer_wikitext2 import backbone as bb
+from sims.transformer_wikitext2.fit import fit, residual_readings
+from sims.transformer_wikitext2.recorded import EPOCHS, Recorded, unplaced
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+CHECKED = (1, 3, 9, 27, 40)
+NORMAL_90 = 1.6448536269514722  # half width of the central 90 % of a normal, in deviations
+TRIMMED = 0.05  # share of the worst errors that a trimmed mean leaves out
+
+
+class LeftOut(NamedTuple):
+    """Predictions of every config's curve without its own readings.
+
+    Attributes:
+        recorded: What was recorded.
+        mean: Predicted loss, shape ``(n, 40)``.
+        deviation: Its standard deviation, reading error not included, shape ``(n, 40)``.
+    """
+
+    recorded: Recorded
+    mean: Matrix
+    deviation: Matrix
+
+    @property
+    def error(self) -> Matrix:
+        """Absolute error, NaN where nothing was recorded, shape ``(n, 40)``."""
+        return np.abs(self.mean - self.recorded.loss)
+
+    @property
+    def covered(self) -> Matrix:
+        """1 where the 90 % band holds the reading, 0 where not, NaN without, ``(n, 40)``."""
+        half = NORMAL_90 * np.hypot(self.deviation, self.recorded.sigma)
+        return np.where(np.isnan(self.error), np.nan, self.error <= half)
+
+
+class EpochScore(NamedTuple):
+    """How good the predictions of the loss after one epoch number are.
+
+    Attributes:
+        epoch: The epoch.
+        configs: How many configs were seen there.
+        mean: Mean absolute error.
+        median: Median absolute error.
+        trimmed_mean: Mean absolute error without the worst 5 %.
+        spearman: Rank correlation of predicted and recorded losses.
+        coverage_90: Share of the readings within the 90 % band.
+    """
+
+    epoch: int
+    configs: int
+    mean: float
+    median: float
+    trimmed_mean: float
+    spearman: float
+    coverage_90: float
+
+
+def folds(recorded: Recorded, n: int) -> list[Indices]:
+    """Return the configs of each fold; every fold covers all path lengths."""
+    order = np.argsort(bb.inputs(recorded.configs).log_path, kind="stable")
+    return [np.sort(order[i::n]) for i in range(n)]
+
+
+def cross_validate(recorded: Recorded, n_folds: int = 10, jobs: int = 1) -> LeftOut:
+    """Return predictions of every recorded config without its own readings.
+
+    Args:
+        recorded: The recorded curves.
+        n_folds: How many times everything is fitted anew.
+        jobs: How many processes fit at once.
+    """
+    parts = folds(recorded, n_folds)
+    mean = np.empty((len(recorded.configs), EPOCHS))
+    deviation = np.empty_like(mean)
+    if jobs == 1:
+        found = [predict_left_out(recorded, part) for part in parts]
+    else:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+            found = list(pool.map(predict_left_out, [recorded] * n_folds, parts))
+    for part, (means, deviations) in zip(parts, found, strict=True):
+        mean[part], deviation[part] = means, deviations
+    return LeftOut(recorded, mean, deviation)
+
+
+def predict_left_out(recorded: Recorded, left_out: Indices) -> tuple[Matrix, Matrix]:
+    """Return predictions of the configs of one fold, fitted without them.
+
+    Args:
+        recorded: The recorded curves.
+        left_out: Which configs to leave out, shape ``(k,)``.
+
+    Returns:
+        Means and deviations, each of shape ``(k, 40)``.
+    """
+    keep = np.setdiff1d(np.arange(len(recorded.configs)), left_out)
+    fitted = fit(_subset(recorded, keep))
+    backbone = (fitted.parameters, fitted.path, fitted.dropout)
+    extra = unplaced(fitted.seconds)
+    gp = CurveGP(residual_readings(recorded, extra, backbone), fitted.gp.theta, EPOCHS)
+    at = bb.Inputs(*(part[left_out, None] for part in bb.inputs(recorded.configs)))
+    terms = bb.backbone(fitted.parameters, at, np.log(np.arange(1.0, EPOCHS + 1)))
+    residual = [gp.leave_out(int(i)) for i in left_out]
+    means = terms.loss + terms.scale * np.stack([mean for mean, _ in residual])
+    return means, terms.scale * np.stack([deviation for _, deviation in residual])
+
+
+def _subset(recorded: Recorded, rows: Indices) -> Recorded:
+    return Recorded(
+        configs=recorded.configs[rows],
+        loss=recorded.loss[rows],
+        sigma=recorded.sigma[rows],
+        epoch_seconds=recorded.epoch_seconds[rows],
+        exact=recorded.exact[rows],
+        readings=tuple(recorded.readings[i] for i in rows.tolist()),
+    )
+
+
+def score(left_out: LeftOut, epoch: int) -> EpochScore:
+    """Return how good the predictions of the loss after `epoch` epochs are."""
+    from scipy.stats import spearmanr
+
+    error = left_out.error[:, epoch - 1]
+    seen = np.isfinite(error)
+    ordered = np.sort(error[seen])
+    kept = ordered[: int(np.ceil((1 - TRIMMED) * len(ordered)))]
+    ranks = spearmanr(left_out.mean[seen, epoch - 1], left_out.recorded.loss[seen, epoch - 1])
+    return EpochScore(
+        epoch=epoch,
+        configs=len(ordered),
+        mean=float(ordered.mean()),
+        median=float(np.median(ordered)),
+        trimmed_mean=float(kept.mean()),
+        spearman=float(ranks.statistic),
+        coverage_90=float(left_out.covered[seen, epoch - 1].mean()),
+    )
+
+
+def coverage(left_out: LeftOut) -> float:
+    """Return the share of the readings at the checked epochs within the 90 % band."""
+    at = np.array(CHECKED) - 1
+    return float(np.nanmean(left_out.covered[:, at]))
