@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Mapping
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,12 @@ class _Columns:
         self.resource.append(line["resource"])
         self.time.append(line["t"])
         self.cost.append(cost + line["cost"])
+        row = len(self.trial) - 1
         for name, value in line["metrics"].items():
-            if name not in self.metrics:
-                self.metrics[name] = array("d", [float("nan")]) * (len(self.trial) - 1)
-            self.metrics[name].append(decode_number(value))
+            column = self.metrics.setdefault(name, array("d"))
+            if len(column) < row:  # reports before did not have this metric
+                column.extend([nan] * (row - len(column)))
+            column.append(decode_number(value))
         decision, status, source = self.words
         decision.append(line.get("decision", ""))
         status.append(line["status"])
@@ -63,7 +66,7 @@ def reports_frame(lines: Iterable[Line], resource: str) -> "pl.DataFrame":
             spent[line["trial"]] = spent.get(line["trial"], 0.0) + line["cost"]
     n = len(columns.trial)
     for values in columns.metrics.values():
-        values.extend([float("nan")] * (n - len(values)))
+        values.extend([nan] * (n - len(values)))
     decision, status, source = columns.words
     frame = pl.DataFrame(
         {
