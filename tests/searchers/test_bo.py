@@ -138,9 +138,7 @@ def test_two_processes_propose_the_same_bytes():
 
     def start(**extra):
         command = [sys.executable, "-c", SCRIPT]
-        return subprocess.Popen(  # noqa: S603 - our own interpreter
-            command, stdout=subprocess.PIPE, env={**env, **extra}
-        )
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env={**env, **extra})
 
     running = [start(PYTHONHASHSEED="1"), start(PYTHONHASHSEED="2", PYTHONMALLOC="malloc")]
     first, second = (process.communicate()[0] for process in running)
@@ -159,6 +157,34 @@ def test_reuses_a_fit_until_the_data_have_grown_by_a_tenth():
     later = bo.propose(snapshot(configs[:33], values[:33], fit=fit), 33).fit
     assert later.observations == 33
     assert later.parameters != fit.parameters
+
+
+def test_a_reused_fit_keeps_the_targets_it_was_fitted_to(monkeypatch):
+    configs = SQUARE.sample(32, np.random.default_rng(1))
+    values = [bowl(c) for c in configs[:30]] + [1e6, 1e6]
+    bo, scales = searcher(SQUARE), []
+    config = bo._search._proposals.config
+
+    def spy(evidence, *rest):
+        scales.append(evidence.scale)
+        return config(evidence, *rest)
+
+    monkeypatch.setattr(bo._search._proposals, "config", spy)
+    fit = bo.propose(snapshot(configs[:30], values[:30]), 30).fit
+    assert bo.propose(snapshot(configs, values, fit=fit), 32).fit == fit
+    bo.propose(snapshot(configs, values), 32)
+    assert scales[0] == scales[1] != scales[2]
+
+
+def test_noise_does_not_draw_proposals_back_to_the_best_config():
+    space = ConfigSpace({"x": uniform(0, 1)})
+    configs = [{"x": i / 10} for i in range(11)]
+    values = [abs(c["x"] - 0.5) + 0.3 * (-1) ** i for i, c in enumerate(configs)]
+    # Lengthscale 0.3, variance 1, noise 0.3: little is sure about the values seen.
+    noisy = Fit((np.log(0.3), 0.0, np.log(0.3), 0.0), 11)
+    for k in range(11, 15):
+        x = searcher(space).propose(snapshot(configs, values, fit=noisy), k).config["x"]
+        assert min(abs(x - c["x"]) for c in configs) > 0.02
 
 
 @pytest.mark.parametrize("fit", [Fit((0.0,) * 3, 5), Fit((0.0,) * 5, 99), Fit((0.0,) * 5, 0)])

@@ -231,9 +231,7 @@ def test_two_processes_propose_the_same_bytes():
 
     def start(**extra):
         command = [sys.executable, "-c", SCRIPT]
-        return subprocess.Popen(  # noqa: S603 - our own interpreter
-            command, stdout=subprocess.PIPE, env={**env, **extra}
-        )
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env={**env, **extra})
 
     running = [start(PYTHONHASHSEED="1"), start(PYTHONHASHSEED="2", PYTHONMALLOC="malloc")]
     first, second = (process.communicate()[0] for process in running)
