@@ -50,12 +50,14 @@ class RealBackend:
         tasks: The task group.
         train: The training; commands cancel it.
         start_seconds: How long a start command takes.
+        levels: The last level.
     """
 
     virtual_time = False
 
-    def __init__(self, tasks, train, start_seconds=0.0):
+    def __init__(self, tasks, train, start_seconds=0.0, levels=4):
         self.tasks, self.train, self.start_seconds = tasks, train, start_seconds
+        self.levels = levels
         self.queue, self.arrived = deque(), anyio.Event()
         self.scopes, self.log, self.closed = {}, [], False
 
@@ -66,9 +68,12 @@ class RealBackend:
         self.clock = clock
 
     async def start(self, order):
-        self.log.append(("start", order.trial, order.attempt))
-        await anyio.sleep(self.start_seconds)
-        self.tasks.start_soon(self._run, order)
+        key = order.trial, order.attempt
+        if key not in self.scopes:
+            self.scopes[key] = anyio.CancelScope()
+            self.log.append(("start", *key))
+            await anyio.sleep(self.start_seconds)
+            self.tasks.start_soon(self._run, order)
 
     async def _run(self, order):
         key = order.trial, order.attempt
@@ -80,9 +85,10 @@ class RealBackend:
             self.put(Report(self.clock(), *key, index, resource, {"loss": loss}))
 
         self.put(Started(self.clock(), *key))
-        with anyio.CancelScope() as self.scopes[key]:
+        with self.scopes[key]:
             await self.train(order, report)
-        if ("pause", *key) in self.log:
+        whole = order.until == self.levels or ("stop", *key) in self.log
+        if ("pause", *key) in self.log or not whole:
             self.put(Paused(self.clock(), *key, reports[-1]))
         else:
             self.put(Ended(self.clock(), *key))
@@ -92,12 +98,15 @@ class RealBackend:
         self.arrived.set()
 
     async def pause(self, trial, attempt):
-        self.log.append(("pause", trial, attempt))
-        self.scopes[trial, attempt].cancel()
+        self._cancel("pause", trial, attempt)
 
     async def stop(self, trial, attempt):
-        self.log.append(("stop", trial, attempt))
-        self.scopes[trial, attempt].cancel()
+        self._cancel("stop", trial, attempt)
+
+    def _cancel(self, command, trial, attempt):
+        if (trial, attempt) in self.scopes:
+            self.log.append((command, trial, attempt))
+            self.scopes[trial, attempt].cancel()
 
     async def discard(self, trial):
         self.log.append(("discard", trial))
