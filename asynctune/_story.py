@@ -126,6 +126,7 @@ class Story:
 
     def _proposed(self, line: Line) -> None:
         self.config = line["config"]
+        self._seen = line.get("seen", self._seen)  # asked for and answered at once
         fit, origin = line.get("fit"), line["origin"]
         self._origin = _ORIGINS.get(origin, f"proposed by the {origin}")
         if fit is not None:

@@ -22,6 +22,8 @@ from asynctune.searchers.base import Fit, Proposal
 
 FORMAT: Final = 1
 Line = dict[str, Any]
+_LINES_A_WRITE: Final = 256  # where a lost tail does no harm
+_WORDS: Final = {kind: kind.__name__.lower() for kind in (Started, Paused, Ended, Failed)}
 _HEADER: Final = b'{"event":"header","format":%d,' % FORMAT
 
 
@@ -45,25 +47,30 @@ def rung_line(why: RungEntry) -> Line:
     }
 
 
+def _json_numbers(numbers: Mapping[str, float]) -> dict[str, float | str]:
+    for x in numbers.values():
+        if not isfinite(x):
+            return {name: encode_number(value) for name, value in numbers.items()}
+    return dict(numbers)
+
+
 def event_line(event: Event, seen: Seen) -> Line:
     """Return the line of an event and of what became of it."""
     if isinstance(event, Report):
+        time, trial, attempt, index, resource, metrics, cost, source = event
+        status, decision, _ = seen
         line: Line = {
-            "t": event.time,
+            "t": time,
             "event": "report",
-            "trial": event.trial,
-            "attempt": event.attempt,
-            "index": event.index,
-            "resource": event.resource,
-            "metrics": {
-                name: value if isfinite(value) else encode_number(value)
-                for name, value in event.metrics.items()
-            },
-            "cost": event.cost,
-            "source": event.source,
-            "status": seen.status,
+            "trial": trial,
+            "attempt": attempt,
+            "index": index,
+            "resource": resource,
+            "metrics": _json_numbers(metrics),
+            "cost": cost,
+            "source": source,
+            "status": status,
         }
-        decision = seen.decision
         if decision is not None:
             line["decision"] = decision.action
             if decision.why is not None:
@@ -73,14 +80,14 @@ def event_line(event: Event, seen: Seen) -> Line:
         return {"t": event.time, "event": "capacity", "n": event.n, "reason": event.reason}
     line = {
         "t": event.time,
-        "event": type(event).__name__.lower(),
+        "event": _WORDS[type(event)],
         "trial": event.trial,
         "attempt": event.attempt,
     }
     if isinstance(event, Failed):
+        line["cause"] = str(event.cause)
         # What a script wrote last may be anything, and JSON takes only what UTF-8 can tell.
-        message = event.message.encode(errors="replace").decode()
-        line |= {"cause": str(event.cause), "message": message}
+        line["message"] = event.message.encode(errors="replace").decode()
     if isinstance(event, Failed | Paused):
         line["resource"] = event.resource
     if not isinstance(event, Started):
@@ -161,8 +168,15 @@ def request_line(now: float, k: int, seen: int, *, ahead: bool) -> Line:
     return line | {"ahead": True} if ahead else line
 
 
-def proposal_line(now: float, proposal: Proposal, cost: float) -> Line:
-    """Return the line of a proposal that is ready; `cost` is the seconds it took."""
+def proposal_line(now: float, proposal: Proposal, cost: float, request: Line | None = None) -> Line:
+    """Return the line of a proposal that is ready.
+
+    Args:
+        now: The time.
+        proposal: The proposal.
+        cost: Seconds that it took.
+        request: What asks for it, if that has no line of its own because it was answered at once.
+    """
     line: Line = {
         "t": now,
         "event": "proposal_ready",
@@ -170,6 +184,8 @@ def proposal_line(now: float, proposal: Proposal, cost: float) -> Line:
         "config": None if proposal.config is None else dict(proposal.config),
         "origin": proposal.origin,
     }
+    if request is not None:
+        line = request | line
     if proposal.fit is not None:
         line["fit"] = {
             "parameters": [encode_number(p) for p in proposal.fit.parameters],
@@ -205,7 +221,7 @@ class JournalWriter:
 
     def __init__(self, path: Path, *, durable: bool) -> None:
         self._durable = durable
-        self._file: BinaryIO = path.open("ab", buffering=1 << 20)
+        self._file: BinaryIO = path.open("ab")
         self._lines: list[bytes] = []
 
     def append(self, line: Line) -> None:
@@ -213,23 +229,26 @@ class JournalWriter:
         self._lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
     def commit(self) -> None:
-        """Write the lines of the instant at hand."""
-        if self._lines:
-            self._file.write(b"".join(self._lines))
-            self._lines.clear()
-            if self._durable:
-                self._file.flush()
+        """Write the lines of the instant at hand, or leave them to a larger write."""
+        if self._durable or len(self._lines) >= _LINES_A_WRITE:
+            self._write()
 
     def sync(self) -> None:
         """Write, and where the journal is durable wait until the disk has it."""
-        self.commit()
         if self._durable:
+            self._write()
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Write what is left and close the file."""
-        self.commit()
+        self._write()
         self._file.close()
+
+    def _write(self) -> None:
+        if self._lines:
+            self._file.write(b"".join(self._lines))
+            self._file.flush()  # a write to the buffer is whole where one to the file may be cut
+            self._lines.clear()
 
 
 def header_line(inputs: Mapping[str, Any]) -> Line:

@@ -37,7 +37,7 @@ from asynctune.schedulers.base import (
 )
 from asynctune.searchers.base import Proposal
 from asynctune.stopping import RetryPolicy, StoppingCriterion
-from asynctune.trial import BUSY, TRANSITIONS, State, Trial
+from asynctune.trial import BUSY, TRANSITIONS, State, Stories, Trial
 
 
 class Launch(NamedTuple):
@@ -72,6 +72,12 @@ class Seen(NamedTuple):
 Step = Launch | Promise | Propose | Wait | Exhausted
 
 _MOST_DOUBLINGS: Final = 30  # of a back-off; a thousand would be no number any more
+# Enum members are slow to reach through their class, where it is done for every report.
+_STARTING: Final = State.STARTING
+_RUNNING: Final = State.RUNNING
+_HALTING: Final = frozenset({State.PAUSING, State.STOPPING})
+_WORDS: Final = {kind: kind.__name__.lower() for kind in (Started, Paused, Ended, Failed)}
+_SEEN: Final = {state: Seen(state) for state in State}
 _WENT_ON: Final = Seen("running", CONTINUE)
 _REPEATED: Final = Seen("repeated")
 _LATE: Final = Seen("late")
@@ -124,24 +130,26 @@ class Ledger:
         self.best_value = inf  # signed: smaller is better
         self.best_trial: int | None = None
         self._sign = 1.0 if mode == "min" else -1.0
+        self._stories = Stories()
         self._free = list(range(n_workers))
         self._free_since: list[float | None] = [None] * n_workers
         self._due: list[tuple[float, int]] = []  # trials to be tried again, and when
         self._ended: str | None = None
-        self._counting = any(
-            bound is not None
-            for bound in (
-                stopping.max_evaluations,
-                stopping.max_resource_total,
-                stopping.max_cost,
-                stopping.metric_value,
-            )
-        )
+        self._max_evaluations = _bound(stopping.max_evaluations)
+        self._max_resource_total = _bound(stopping.max_resource_total)
+        self._max_cost = _bound(stopping.max_cost)
+        wanted = stopping.metric_value
+        self._wanted = -inf if wanted is None else self._sign * wanted
 
     @property
     def free(self) -> int:
         """Number of workers that could start an attempt now."""
         return min(self.n_workers, self.capacity) - len(self.busy)
+
+    @property
+    def full(self) -> bool:
+        """Whether all workers are busy."""
+        return len(self.busy) >= self.n_workers
 
     @property
     def best_metric(self) -> float | None:
@@ -191,8 +199,7 @@ class Ledger:
         """
         if isinstance(event, Report):
             seen = self._report(event)
-            if self._counting:
-                self._check_bounds()
+            self._check_bounds()
             return seen
         if isinstance(event, CapacityChanged):
             if event.n == self.capacity:
@@ -234,27 +241,18 @@ class Ledger:
 
     def story(self, trial: int) -> tuple[str, ...]:
         """Return a trial's changes of state so far, one line each."""
-        told = self.trials[trial].story if 0 <= trial < len(self.trials) else []
-        return tuple(f"{state} at {time:.6g} s" for time, state in told)
+        return self._stories.of(trial)
 
     def _check_bounds(self) -> None:
         """End the experiment if one of its counts has come to its bound."""
-        if self._ended is None:
-            self._ended = self._bound_reached()
-
-    def _bound_reached(self) -> str | None:
-        bounds = self.stopping
-        if bounds.max_evaluations is not None and self.reports >= bounds.max_evaluations:
-            return "max_evaluations"
-        total = bounds.max_resource_total
-        if total is not None and self.resource_total >= total:
-            return "max_resource_total"
-        if bounds.max_cost is not None and self.cost >= bounds.max_cost:
-            return "max_cost"
-        wanted = bounds.metric_value
-        if wanted is not None and self.best_value <= self._sign * wanted:
-            return "metric_value"
-        return None
+        if self.reports >= self._max_evaluations:
+            self.end("max_evaluations")
+        elif self.resource_total >= self._max_resource_total:
+            self.end("max_resource_total")
+        elif self.cost >= self._max_cost:
+            self.end("max_cost")
+        elif self.best_value <= self._wanted:
+            self.end("metric_value")
 
     def _known(self, event: TrialEvent) -> Trial:
         """Return the trial of an event, having checked that the attempt was ever started."""
@@ -270,7 +268,7 @@ class Ledger:
 
     def _enter(self, trial: Trial, state: State, now: float) -> None:
         trial.state = state
-        trial.story.append((now, state))
+        self._stories.add(trial.number, now, state)
 
     def _launch(self, trial: Trial, now: float, why: RungEntry | None = None) -> Launch:
         trial.attempt += 1
@@ -296,37 +294,37 @@ class Ledger:
 
     def _report(self, event: Report) -> Seen | None:
         trial = self._known(event)
-        if event.attempt < trial.attempt or event.index < trial.reports:
+        time, number, attempt, index, resource, metrics, cost, _ = event
+        if attempt < trial.attempt or index < trial.reports:
             return None
         state = trial.state
-        if state not in BUSY or event.index > trial.reports:
+        if state not in BUSY or index > trial.reports:
             wanted = f"a report {trial.reports}" if state in BUSY else "no report"
             raise self._illegal(event, f"{wanted} can come in state {state}; got {event}")
-        if self.metric not in event.metrics:
-            names = ", ".join(event.metrics) or "nothing"
+        if self.metric not in metrics:
+            names = ", ".join(metrics) or "nothing"
             raise UsageError(f"a report must have the metric {self.metric!r}; got {names}")
-        if state is State.STARTING:
-            self._enter(trial, State.RUNNING, event.time)
+        if state is _STARTING:
+            self._enter(trial, _RUNNING, time)
         trial.reports += 1
         self.reports += 1
-        self.cost += event.cost - trial.attempt_cost
-        trial.attempt_cost = event.cost
-        if state is State.PAUSING or state is State.STOPPING:
+        self.cost += cost - trial.attempt_cost
+        trial.attempt_cost = cost
+        if state in _HALTING:
             return _LATE
-        if event.resource <= trial.highest:
+        if resource <= trial.highest:
             return _REPEATED
         if trial.highest >= self.max_resource:
             return _LATE  # the trial is complete, and its script goes on all the same
-        self.resource_total += event.resource - trial.highest
-        trial.highest = event.resource
-        value = self._value(event, trial.number)
-        decision = self.scheduler.report(trial.number, event.resource, value)
+        self.resource_total += resource - trial.highest
+        trial.highest = resource
+        decision = self.scheduler.report(number, resource, self._value(event, number))
         if decision is CONTINUE:
             return _WENT_ON
         after = _STATE_AFTER.get(decision.action)
         if after is not None:
-            trial.held = after is State.PAUSING
-            self._enter(trial, after, event.time)
+            trial.held = decision.action == "pause"
+            self._enter(trial, after, time)
         return Seen("running", decision)
 
     def _value(self, event: Report, trial: int) -> float:
@@ -341,10 +339,10 @@ class Ledger:
 
     def _change(self, event: Started | Paused | Ended | Failed, trial: Trial) -> Seen:
         """Take an event that changes the state of a trial's running attempt."""
-        word = type(event).__name__.lower()
+        word = _WORDS[type(event)]
         if isinstance(event, Started):
             self._enter(trial, TRANSITIONS[trial.state, word], event.time)
-            return Seen(trial.state)
+            return _SEEN[trial.state]
         if self._achieved_nothing(event, trial):
             message = "it ended without any report"
             event = Failed(*event[:3], Cause.USER_ERROR, message, trial.checkpoint, event.cost)
@@ -358,7 +356,7 @@ class Ledger:
             trial.checkpoint = trial.highest if isinstance(event, Ended) else event.resource
             if not trial.held:  # promoted meanwhile, or paused by something else than the scheduler
                 self._again(trial, event.time)
-            return Seen(trial.state)
+            return _SEEN[trial.state]
         if after is State.FAILED:
             assert isinstance(event, Failed)  # noqa: S101 - no other event leads there
             return self._fail(trial, event)
@@ -382,8 +380,7 @@ class Ledger:
         self.cost += event.cost - trial.attempt_cost
         trial.cost += event.cost
         trial.attempt_cost = 0.0
-        if self._counting:
-            self._check_bounds()
+        self._check_bounds()
 
     def _again(self, trial: Trial, due: float) -> None:
         """Queue another attempt of a trial, at time `due` or later."""
@@ -400,7 +397,7 @@ class Ledger:
                 delay = self.retries.backoff * 2.0 ** min(count - 1, _MOST_DOUBLINGS)
             trial.checkpoint = event.resource
             self._again(trial, event.time + delay)
-            return Seen(trial.state)
+            return _SEEN[trial.state]
         self.failed += 1
         self._finish(trial, failed=True)
         if self.failed > self.retries.max_failures:
@@ -410,3 +407,7 @@ class Ledger:
     def _finish(self, trial: Trial, *, failed: bool) -> None:
         trial.finished = True
         self.scheduler.finished(trial.number, failed=failed)
+
+
+def _bound(x: float | None) -> float:
+    return inf if x is None else x

@@ -31,8 +31,8 @@ class Proposer(Protocol):
         """Learn what to call in the event loop when a proposal becomes ready unexpectedly."""
         ...
 
-    def request(self, k: int, snapshot: Snapshot, now: float) -> None:
-        """Begin to compute proposal `k`."""
+    def request(self, k: int, snapshot: Snapshot, now: float) -> Ready | None:
+        """Begin to compute proposal `k`, and return it if that needs no time at all."""
         ...
 
     def take(self, now: float) -> Ready | None:
@@ -71,10 +71,13 @@ class InlineProposer:
     def connect(self, wake: Callable[[], None]) -> None:
         """Nothing to do: `due` says when a proposal is ready."""
 
-    def request(self, k: int, snapshot: Snapshot, now: float) -> None:
-        """Compute proposal `k`; it is ready after the configured cost."""
-        proposal = self._searcher.propose(snapshot, k)
-        self._ready = (now + self._cost, Ready(proposal, self._cost))
+    def request(self, k: int, snapshot: Snapshot, now: float) -> Ready | None:
+        """Compute proposal `k`; it is ready after the configured cost, without one at once."""
+        ready = Ready(self._searcher.propose(snapshot, k), self._cost)
+        if not self._cost:
+            return ready
+        self._ready = (now + self._cost, ready)
+        return None
 
     def take(self, now: float) -> Ready | None:
         """Return the proposal if its time has come."""

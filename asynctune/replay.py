@@ -85,6 +85,8 @@ class _Replay:
             case "proposal_requested":
                 self._request(line)
             case "proposal_ready":
+                if "seen" in line:  # it was answered at once
+                    self._ask(line)
                 self.ledger.accept(line_proposal(line))
                 self.request = None
             case "start" | "promise":
@@ -101,14 +103,21 @@ class _Replay:
                 self._event(line)
 
     def _request(self, line: Line) -> None:
+        k = self._ask(line)
+        snapshot = self.ledger.scheduler.snapshot() if self.needs_data else NO_SNAPSHOT
+        self.request = Request(k, snapshot, line["t"])
+
+    def _ask(self, line: Line) -> int:
+        """Take a request for a proposal, and return the proposal's number."""
         ahead = line.get("ahead", False)
         # Whoever wrote the line may have held more proposals in stock than is wanted now.
         step = self.ledger.scheduler.ahead(maxsize) if ahead else self.ledger.next(line["t"])
         if not isinstance(step, Propose):
             raise _mismatch(line, step)
-        _check(line, request_line(line["t"], step.k, step.seen, ahead=ahead))
-        snapshot = self.ledger.scheduler.snapshot() if self.needs_data else NO_SNAPSHOT
-        self.request = Request(step.k, snapshot, line["t"])
+        k, seen = step
+        if line["k"] != k or line["seen"] != seen:
+            raise _mismatch(line, request_line(line["t"], k, seen, ahead=ahead))
+        return k
 
     def _step(self, line: Line) -> None:
         step = self.ledger.next(line["t"])

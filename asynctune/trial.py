@@ -7,6 +7,7 @@ QUEUED holds a trial that is to go on (promoted, or to be tried again) and waits
 confirmation of its last attempt, or for its back-off.
 """
 
+from array import array
 from enum import StrEnum
 from typing import Final
 
@@ -78,7 +79,6 @@ class Trial:
         attempt_cost: US dollars of the latest attempt as far as known.
         failures: Number of failed attempts by cause.
         finished: Whether no further attempt will be made.
-        story: Its changes of state, each with its time.
         held: Whether the scheduler has paused it and not promoted it since.
     """
 
@@ -96,7 +96,6 @@ class Trial:
         "since",
         "slot",
         "state",
-        "story",
         "until",
     )
 
@@ -115,4 +114,26 @@ class Trial:
         self.failures: dict[str, int] | None = None
         self.finished = False
         self.held = False
-        self.story: list[tuple[float, State]] = []
+
+
+class Stories:
+    """The changes of state of all trials, in order, in columns: there can be millions."""
+
+    def __init__(self) -> None:
+        self._trials = array("q")
+        self._times = array("d")
+        self._states: list[State] = []
+
+    def add(self, trial: int, time: float, state: State) -> None:
+        """Note that a trial has come to a state."""
+        self._trials.append(trial)
+        self._times.append(time)
+        self._states.append(state)
+
+    def of(self, trial: int) -> tuple[str, ...]:
+        """Return a trial's changes of state, one text each. It takes a look at all of them."""
+        return tuple(
+            f"{state} at {time:.6g} s"
+            for number, time, state in zip(self._trials, self._times, self._states, strict=True)
+            if number == trial
+        )

@@ -8,8 +8,7 @@ The invariant: at the end of every instant each worker is busy, has a proposal o
 is idle for a reason that stands in the journal.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from math import inf
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import anyio
@@ -18,6 +17,7 @@ from asynctune.backends.base import Backend, Clock
 from asynctune.events import Event
 from asynctune.journal import (
     JournalWriter,
+    Line,
     event_line,
     launch_line,
     promise_line,
@@ -25,7 +25,7 @@ from asynctune.journal import (
     request_line,
 )
 from asynctune.ledger import Launch, Ledger, Promise
-from asynctune.proposer import Proposer
+from asynctune.proposer import Proposer, Ready
 from asynctune.replay import Replayed
 from asynctune.schedulers.base import Propose, Wait, WaitReason
 from asynctune.searchers.base import NO_SNAPSHOT
@@ -102,6 +102,7 @@ class Tuner:
         self._deadline = ledger.stopping.max_wallclock_time
         self._now = 0.0
         self._idle: dict[str, int] = {}
+        self._asked = False  # whether a proposal is on its way
         self._wait_scope: anyio.CancelScope | None = None
         self._woken = False
         self._closed = False
@@ -162,35 +163,54 @@ class Tuner:
             if fates[order.trial, order.attempt] == "unknown":
                 await self._backend.start(order)
         if replayed.request is not None:
-            self._proposer.request(*replayed.request)
+            self._asked = True
+            ready = self._proposer.request(*replayed.request)
+            if ready is not None:
+                self._accept(ready)
 
     async def _loop(self) -> Outcome:
         ledger, backend = self.ledger, self._backend
         filling = self._replayed is not None and self._replayed.filling
+        batch: Sequence[Event] = ()
         while True:
-            while not filling and backend.ready() and ledger.over() is None:
-                await self._handle(await backend.events(self._now))
+            for event in batch:
+                if (command := self._take(event)) is not None:
+                    await command
+                if ledger.over() is not None:
+                    break
+            reason = ledger.over()
+            until = self._deadline
+            if reason is None and not self._settled():
+                # Whatever happens at this instant comes before anything new is started at it.
+                batch = () if filling else backend.poll(self._now)
+                if batch:
+                    continue
+                reason = self._end_due() or await self._fill()
+                until = self._until()
             filling = False
-            reason = ledger.over() or self._requested_end
-            if reason is None and self._now >= self._deadline:
-                reason = "max_wallclock_time"
-            if reason is None:
-                await self._fill()
-                reason = ledger.over()
             self._end_instant(reason)
             if reason is not None:
                 return Outcome(reason, self._now)
-            await self._handle(await self._next_batch())
+            batch = () if self._woken else backend.poll(until)
+            if not batch:
+                batch = await self._wait(until)
+            elif batch[0].time > self._now:
+                self._now = batch[0].time
 
-    async def _next_batch(self) -> Sequence[Event]:
-        """Wait for events, or until something else is due."""
+    def _until(self) -> float:
+        """Return when something is due besides events."""
+        until = self._deadline
+        # A retry that is due while no worker is free must not be waited for: its time is past.
+        if self.ledger.free > 0:
+            until = min(until, self.ledger.next_due())
+        return min(until, self._proposer.due()) if self._asked else until
+
+    async def _wait(self, until: float) -> Sequence[Event]:
+        """Wait for events, at most until something else is due."""
         if self._woken:
             self._woken = False
             self._now = max(self._now, min(self._clock(), self._deadline))
             return ()
-        # A retry that is due while no worker is free must not be waited for: its time is past.
-        retry = self.ledger.next_due() if self.ledger.free > 0 else inf
-        until = min(self._deadline, retry, self._proposer.due())
         if self._backend.virtual_time and not self._proposer.wakes:
             batch = await self._backend.events(until)
         else:
@@ -203,40 +223,55 @@ class Tuner:
         self._now = max(self._now, now)
         return batch
 
-    async def _handle(self, batch: Sequence[Event]) -> None:
-        """Take the events of an instant, and carry out what was decided on each."""
-        ledger, journal = self.ledger, self._journal
-        for event in batch:
-            seen = ledger.observe(event)
-            if seen is None:
-                continue
-            self._now = max(self._now, event.time)
-            journal.append(event_line(event, seen))
-            decision = seen.decision
-            if decision is not None:
-                action = decision.action
-                if action == "pause":
-                    journal.commit()
-                    await self._backend.pause(event.trial, event.attempt)  # type: ignore[union-attr]
-                elif action == "stop":
-                    journal.commit()
-                    await self._backend.stop(event.trial, event.attempt)  # type: ignore[union-attr]
-            elif seen.discard:
-                await self._backend.discard(event.trial)  # type: ignore[union-attr]
-            if self._waiters:
-                self._tell_waiters(event)
-            if ledger.over() is not None:
-                return
+    def _take(self, event: Event) -> Awaitable[None] | None:
+        """Take an event, and return the command that was decided on, yet to be carried out."""
+        seen = self.ledger.observe(event)
+        if seen is None:
+            return None
+        if event.time > self._now:
+            self._now = event.time
+        self._journal.append(event_line(event, seen))
+        command: Awaitable[None] | None = None
+        decision = seen.decision
+        if decision is not None:
+            if decision.action == "pause":
+                self._journal.commit()
+                command = self._backend.pause(event.trial, event.attempt)  # type: ignore[union-attr]
+            elif decision.action == "stop":
+                self._journal.commit()
+                command = self._backend.stop(event.trial, event.attempt)  # type: ignore[union-attr]
+        elif seen.discard:
+            command = self._backend.discard(event.trial)  # type: ignore[union-attr]
+        if self._waiters:
+            self._tell_waiters(event)
+        return command
 
     def _tell_waiters(self, event: Event) -> None:
         number = getattr(event, "trial", -1)
         if number in self._waiters and self.ledger.trials[number].finished:
             self._waiters.pop(number).set()
 
-    async def _fill(self) -> None:
-        """Give every free worker something to do, or note why there is nothing."""
+    def _settled(self) -> bool:
+        """Return whether nothing is to be done at this instant, as all workers are busy."""
+        return (
+            self.ledger.full
+            and self._now < self._deadline
+            and not (self._asked or self._idle or self._lookahead or self._requested_end)
+        )
+
+    def _end_due(self) -> str | None:
+        """Return why the experiment is to end now, whatever the ledger says."""
+        if self._requested_end is None and self._now >= self._deadline:
+            return "max_wallclock_time"
+        return self._requested_end
+
+    async def _fill(self) -> str | None:
+        """Give every free worker something to do, or note why there is nothing.
+
+        Returns why the experiment is over, if it has come out that it is.
+        """
         ledger, journal = self.ledger, self._journal
-        self._accept()
+        self._accept_if_ready()
         launches: list[Launch] = []
         reason: WaitReason = "quota"
         while ledger.free > 0:
@@ -248,7 +283,6 @@ class Tuner:
                 journal.append(promise_line(self._now, step))
             elif isinstance(step, Propose):
                 self._propose(step, ahead=False)
-                self._accept()
             else:
                 reason = step.reason if isinstance(step, Wait) else "exhausted"
                 if not ledger.busy and reason in ("draining", "exhausted"):
@@ -264,20 +298,32 @@ class Tuner:
             journal.sync()
         for launch in launches:
             await self._backend.start(launch.order)
+        return ledger.over()
 
     def _propose(self, step: Propose, *, ahead: bool) -> None:
-        self._journal.append(request_line(self._now, step.k, step.seen, ahead=ahead))
+        """Ask for a proposal; one that needs no time is there at once, and in the same line."""
+        request = request_line(self._now, step.k, step.seen, ahead=ahead)
         snapshot = NO_SNAPSHOT
         if self._proposer.needs_data:
             snapshot = self.ledger.scheduler.snapshot()
-        self._proposer.request(step.k, snapshot, self._now)
+        ready = self._proposer.request(step.k, snapshot, self._now)
+        if ready is None:
+            self._asked = True
+            self._journal.append(request)
+            self._accept_if_ready()
+        else:
+            self._accept(ready, request)
 
-    def _accept(self) -> None:
-        """Take a proposal that has become ready."""
-        ready = self._proposer.take(self._now)
+    def _accept_if_ready(self) -> None:
+        ready = self._proposer.take(self._now) if self._asked else None
         if ready is not None:
-            self.ledger.accept(ready.proposal)
-            self._journal.append(proposal_line(self._now, ready.proposal, ready.cost))
+            self._accept(ready)
+
+    def _accept(self, ready: Ready, request: Line | None = None) -> None:
+        """Take a proposal; `request` is what asked for it, unless the journal has that already."""
+        self._asked = False
+        self.ledger.accept(ready.proposal)
+        self._journal.append(proposal_line(self._now, ready.proposal, ready.cost, request))
 
     def _end_instant(self, reason: str | None) -> None:
         if reason is not None:

@@ -9,6 +9,7 @@ simulated backend and the journal.
 
 import argparse
 import json
+import math
 import multiprocessing
 import resource
 import sys
@@ -28,12 +29,13 @@ from asynctune.stopping import StoppingCriterion
 LEVELS = 81
 CASES = [(method, n) for method in ("RS", "ASHA") for n in (8, 1_000, 10_000)]
 _EPOCHS = np.arange(1.0, LEVELS + 1)
+_LOG_EPOCHS = np.log(_EPOCHS)
 
 
 def curve(config: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return a power-law learning curve and epochs of 20 to 60 seconds."""
-    distance = abs(np.log10(config["lr"]) + 3) / 3 + config["dropout"]
-    values = 1.0 + distance + 4.0 * _EPOCHS ** (-0.3 - 0.4 * config["momentum"])
+    distance = abs(math.log10(config["lr"]) + 3) / 3 + config["dropout"]
+    values = 1.0 + distance + 4.0 * np.exp((-0.3 - 0.4 * config["momentum"]) * _LOG_EPOCHS)
     return values, _EPOCHS * (20.0 + 40.0 * config["width"])
 
 

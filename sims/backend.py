@@ -6,11 +6,11 @@ experiment's seed, the trial and the attempt alone; so after a restart it can be
 again from the journal.
 """
 
+from array import array
 from collections.abc import Mapping, Sequence
 from copy import copy
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from math import exp, inf
-from operator import lt
 from typing import Any, Final, Literal
 
 import anyio.lowlevel
@@ -28,6 +28,7 @@ from sims.cluster import AttemptDraws, ClusterProfile
 
 Terminal = Literal["paused", "ended", "infrastructure", "preemption"]
 _SECONDS_AN_HOUR: Final = 3600.0
+_ZERO: Final = bytes(8)
 
 
 class _Attempt:
@@ -38,73 +39,94 @@ class _Attempt:
 
     __slots__ = (
         "attempt",
+        "base",
         "begun",
         "billed_from",
         "curve",
-        "dead",
         "end",
         "fate",
         "from_level",
+        "key",
         "last",
         "level",
         "number",
+        "seconds",
         "told",
         "trial",
-        "until",
     )
 
-    def __init__(self, number: int, trial: int, attempt: int, from_level: int, until: int) -> None:
+    def __init__(self, number: int, order: Order, curve: "_Replay", begun: float) -> None:
         self.number = number
-        self.trial = trial
-        self.attempt = attempt
-        self.from_level = from_level
-        self.until = until
-        self.level = from_level
-        self.last = until  # the last level whose report will be handed out
+        self.trial = order.trial
+        self.attempt = order.attempt
+        self.curve = curve
+        self.seconds: array[float] = curve.seconds
+        self.from_level = self.level = level = order.from_resource
+        self.base: float = self.seconds[level]
+        self.last = last = min(order.until, curve.levels)  # the last level that it will report
         self.told = False  # whether `Started` was handed out
-        self.dead = False
-        self.begun = 0.0  # when the script runs
-        self.billed_from = 0.0
-        self.end = inf
-        self.fate: Terminal = "ended"
-        self.curve: _Replay
+        self.key = 0  # of its heap entry; one with another key is stale
+        self.begun: float = begun  # when the script runs
+        self.billed_from = begun
+        self.end: float = begun + (self.seconds[last] - self.base)
+        self.fate: Terminal = "ended" if last >= curve.levels else "paused"
+
+    def level_at(self, time: float) -> int:
+        """Return the last level that the script has finished at `time`."""
+        seconds = self.seconds
+        elapsed = time - self.begun + self.base
+        level = self.level
+        while level < self.last and seconds[level + 1] <= elapsed:
+            level += 1
+        return level
 
 
 class _Replay:
-    """A curve as lists, which are faster to read item by item than arrays."""
+    """A curve that is replayed level by level; most are left after a few levels.
 
-    __slots__ = ("levels", "names", "seconds", "source", "values")
+    Attributes:
+        levels: Number of levels.
+        seconds: Seconds from the start of training to the end of each level; 0 for level 0.
+        source: Where each level comes from, or None.
+    """
+
+    __slots__ = ("_values", "levels", "seconds", "source")
 
     def __init__(self, curve: Curve, metric: str) -> None:
         seconds = np.asarray(curve.seconds, dtype=np.float64)
         if metric not in curve.values:
             names = ", ".join(curve.values) or "nothing"
             raise UsageError(f"the blackbox must return the metric {metric!r}; got {names}")
-        columns = [np.asarray(v, dtype=np.float64) for v in curve.values.values()]
-        if seconds.ndim != 1 or not len(seconds) or any(c.shape != seconds.shape for c in columns):
-            shapes = [c.shape for c in columns]
+        values = [(name, np.asarray(v, dtype=np.float64)) for name, v in curve.values.items()]
+        shape = seconds.shape
+        if len(shape) != 1 or not shape[0] or any(v.shape != shape for _, v in values):
+            shapes = [v.shape for _, v in values]
             raise UsageError(
-                f"a curve must have one number a level of its seconds, shape {seconds.shape}, and "
+                f"a curve must have one number a level of its seconds, shape {shape}, and "
                 f"of each metric; got {shapes}"
             )
-        self.levels = len(seconds)
-        self.seconds: list[float] = [0.0, *seconds.tolist()]
-        # NaN fails every comparison; of an increasing sequence only the last can be infinite.
-        if self.seconds[-1] == inf or not all(map(lt, self.seconds, self.seconds[1:])):
-            raise UsageError(f"a curve's seconds must be above 0 and increase; got {seconds}")
-        self.names = list(curve.values)
-        self.values: list[list[float]] = [c.tolist() for c in columns]
+        # Copies, as the blackbox's arrays are its own; of these a single item comes quickly.
+        self.levels = shape[0]
+        self.seconds: array[float] = array("d", _ZERO + seconds.tobytes())
         self.source = curve.source
+        self._values = [(name, array("d", v.tobytes())) for name, v in values]
+        # NaN fails every comparison; of an increasing sequence only the last can be infinite.
+        increasing = np.count_nonzero(seconds[1:] > seconds[:-1]) == shape[0] - 1
+        if not (increasing and self.seconds[1] > 0 and self.seconds[-1] < inf):
+            raise UsageError(f"a curve's seconds must be above 0 and increase; got {seconds}")
 
     def slowed(self, factor: float) -> "_Replay":
         """Return the same curve on a worker that takes `factor` times as long."""
         other = copy(self)
-        other.seconds = [s * factor for s in self.seconds]
+        other.seconds = array("d", [s * factor for s in self.seconds])
         return other
 
     def metrics(self, level: int) -> dict[str, float]:
         """Return the metrics after `level` levels."""
-        return {n: v[level - 1] for n, v in zip(self.names, self.values, strict=True)}
+        found = {}
+        for name, values in self._values:
+            found[name] = values[level - 1]
+        return found
 
 
 class SimulatedBackend:
@@ -141,13 +163,19 @@ class SimulatedBackend:
         self._draws = AttemptDraws(seed)
         self._seed = seed
         self._training_seed = training_seed
+        self._delay = profile.report_delay
+        self._end_delay = max(profile.stop_delay, profile.report_delay)
         self._price = profile.price(profile.instance_type or instance_type)
         self._heap: list[tuple[float, int, int, _Attempt | None]] = []
         self._running: dict[int, _Attempt] = {}
         # A command takes effect within the instant, perhaps before the instant's other events.
         self._one_by_one = profile.stop_delay == 0 and profile.report_delay == 0
         self._started = 0
-        self._entries = 0
+        self._pushed = 0
+        # An event that was handed out stands on top of the heap as a hole until the next push or
+        # look at the heap: its attempt's next event depends on what is decided on it.
+        self._hole = False
+        self._turn: _Attempt | None = None  # whose event was handed out, and is to have another
         self._loop: VirtualTimeLoop
         self._clock: Clock
 
@@ -172,13 +200,14 @@ class SimulatedBackend:
         self._clock = clock
         loop.describe_waiters = self._describe
         if self._profile.capacity is not None:
-            self._push(clock(), 0, None)
+            self._push(clock(), None)
 
     async def start(self, order: Order) -> None:
         """Start an attempt."""
         running = self._running.get(order.trial)
         if running is None or running.attempt != order.attempt:
-            self._schedule(self._begin(order, self._clock()))
+            entry = self._begin(order, self._clock())
+            self._push(self._next_time(entry), entry)
 
     async def pause(self, trial: int, attempt: int) -> None:
         """Ask an attempt to save a checkpoint and end."""
@@ -197,55 +226,48 @@ class SimulatedBackend:
             order = item.order
             entry = self._begin(order, item.time)
             entry.told = item.running
-            entry.level = entry.from_level + item.reports
-            self._schedule(entry)
+            entry.level += item.reports
+            self._push(self._next_time(entry), entry)
             for command, time in item.commands:
                 fate: Terminal = "paused" if command == "pause" else "ended"
                 self._halt(order.trial, order.attempt, fate, time)
         return {(item.order.trial, item.order.attempt): "running" for item in expected}
 
-    def ready(self) -> bool:
-        """Return whether events of the present instant are waiting."""
-        heap = self._heap
-        while heap and heap[0][3] is not None and heap[0][3].dead:
-            heappop(heap)
-        return bool(heap) and heap[0][0] <= self._loop.time()
-
-    async def events(self, until: float) -> Sequence[Event]:
-        """Move the clock to the next events, or to `until`, and return them.
+    def poll(self, until: float) -> Sequence[Event]:
+        """Return the next events if the clock can be moved to them at once.
 
         The events of one instant come in the order in which their attempts were started,
         however many batches they come in, so that a restart amid an instant changes nothing.
         """
-        heap, loop = self._heap, self._loop
-        while True:
-            while heap and heap[0][3] is not None and heap[0][3].dead:
-                heappop(heap)
-            due = heap[0][0] if heap else inf
-            target = min(due, until)
+        loop = self._loop
+        due = self._due()
+        if due > until or due == inf or (due > loop.time() and not loop.try_advance(due)):
+            return ()
+        if self._one_by_one:
+            return (self._pop(),)
+        now = loop.time()
+        batch = []
+        while due <= now:
+            batch.append(self._pop())
+            due = self._due()
+        return batch
+
+    async def events(self, until: float) -> Sequence[Event]:
+        """Move the clock to the next events, or to `until`, and return them."""
+        loop = self._loop
+        while not (batch := self.poll(until)) and loop.time() < until:
+            target = min(self._due(), until)
             if target == inf:
                 raise DeadlockError(f"no trial will ever report again; {self._describe()}")
-            if target <= loop.time() or loop.try_advance(target):
-                break
-            await self._let_others_run(target)
-        now = loop.time()
-        batch: list[Event] = []
-        while heap and heap[0][0] <= now:
-            time, _, _, attempt = heappop(heap)
-            if attempt is None:
-                capacity = self._profile.capacity
-                assert capacity is not None  # noqa: S101 - only then is there such an entry
-                batch.append(CapacityChanged(time, capacity, "capacity of the cluster"))
-            elif not attempt.dead:
-                batch.append(self._next_event(time, attempt))
-                if self._one_by_one:
-                    break
+            if not loop.try_advance(target):
+                await self._let_others_run(target)
         return batch
 
     async def aclose(self, *, leave_running: bool) -> None:
         """Forget everything."""
         del leave_running  # nothing of a simulation can go on by itself
         self._heap.clear()
+        self._hole, self._turn = False, None
         self._running.clear()
         self._loop.describe_waiters = None
 
@@ -276,19 +298,15 @@ class SimulatedBackend:
         """Work out how an attempt will go that is started at `now`."""
         profile, trial = self._profile, order.trial
         self._started += 1
-        entry = _Attempt(self._started, trial, order.attempt, order.from_resource, order.until)
-        entry.curve = curve = self._curve(trial, order.config)
+        curve = self._curve(trial, order.config)
         delay = self._startup(order, now)
         if profile.random:
             normal, uniform, to_failure, to_preemption = self._draws.draw(trial, order.attempt)
             delay *= exp(profile.startup_spread * normal)
             if uniform < profile.straggler_probability:
-                entry.curve = curve = curve.slowed(profile.straggler_factor)
-        entry.last = last = min(order.until, curve.levels)
-        entry.begun = now + delay
-        entry.billed_from = entry.begun - profile.billed_startup * delay
-        entry.end = entry.begun + (curve.seconds[last] - curve.seconds[entry.from_level])
-        entry.fate = "ended" if last >= curve.levels else "paused"
+                curve = curve.slowed(profile.straggler_factor)
+        entry = _Attempt(self._started, order, curve, now + delay)
+        entry.billed_from -= profile.billed_startup * delay
         if profile.failure_rate:
             self._break(entry, "infrastructure", to_failure / profile.failure_rate)
         if profile.preemption_rate:
@@ -300,7 +318,7 @@ class SimulatedBackend:
         """Let a fault end the attempt after so many hours of running, if it runs that long."""
         time = entry.begun + hours * _SECONDS_AN_HOUR
         if time < entry.end:
-            entry.last = self._level_at(entry, time)
+            entry.last = entry.level_at(time)
             entry.end = time
             entry.fate = fate
 
@@ -311,64 +329,76 @@ class SimulatedBackend:
             return profile.warm_startup_delay
         return profile.startup_delay
 
-    def _level_at(self, entry: _Attempt, time: float) -> int:
-        """Return the last level that the attempt has finished at `time`."""
-        seconds = entry.curve.seconds
-        elapsed = time - entry.begun + seconds[entry.from_level]
-        level = entry.from_level
-        while level < entry.last and seconds[level + 1] <= elapsed:
-            level += 1
-        return level
-
     def _halt(self, trial: int, attempt: int, fate: Terminal, now: float) -> None:
         """Carry out a command to pause or stop."""
         entry = self._running.get(trial)
         if entry is None or entry.attempt != attempt or entry.end <= now:
             return
-        entry.dead = True  # its heap entry goes stale; a successor takes over
-        successor = _Attempt(entry.number, trial, attempt, entry.from_level, entry.until)
-        successor.curve = entry.curve
-        successor.told, successor.level = entry.told, entry.level
-        successor.begun, successor.billed_from = entry.begun, entry.billed_from
-        successor.end, successor.fate = now, fate
-        successor.last = max(entry.level, self._level_at(entry, now))
-        self._running[trial] = successor
-        self._schedule(successor)
+        entry.last = entry.level_at(now)
+        entry.end, entry.fate = now, fate
+        if entry is not self._turn:
+            self._push(self._next_time(entry), entry)  # and what is on the heap goes stale
 
-    def _schedule(self, entry: _Attempt) -> None:
-        """Put the attempt's next event on the heap."""
-        profile = self._profile
+    def _next_time(self, entry: _Attempt) -> float:
+        """Return when the attempt's next event is due."""
         if not entry.told and entry.begun <= entry.end:
-            time = entry.begun
-        elif entry.level < entry.last:
-            seconds = entry.curve.seconds
-            time = entry.begun + (seconds[entry.level + 1] - seconds[entry.from_level])
-            time += profile.report_delay
+            return entry.begun
+        if entry.level < entry.last:
+            return entry.begun + (entry.seconds[entry.level + 1] - entry.base) + self._delay
+        return entry.end + self._end_delay
+
+    def _push(self, time: float, entry: _Attempt | None) -> None:
+        """Put the attempt's next event on the heap; None stands for the cluster's capacity."""
+        self._pushed += 1
+        number = 0
+        if entry is not None:
+            number, entry.key = entry.number, self._pushed
+        item = (time, number, self._pushed, entry)
+        if self._hole:
+            self._hole = False
+            heapreplace(self._heap, item)
         else:
-            time = entry.end + max(profile.stop_delay, profile.report_delay)
-        self._push(time, entry.number, entry)
+            heappush(self._heap, item)
 
-    def _push(self, time: float, number: int, entry: _Attempt | None) -> None:
-        self._entries += 1
-        heappush(self._heap, (time, number, self._entries, entry))
+    def _due(self) -> float:
+        """Return when the next event is due; inf if there is none."""
+        heap = self._heap
+        turn = self._turn
+        if turn is not None:
+            self._turn = None
+            self._push(self._next_time(turn), turn)
+        elif self._hole:
+            self._hole = False
+            heappop(heap)
+        while heap:
+            time, _, key, entry = heap[0]
+            if entry is None or entry.key == key:
+                return time
+            heappop(heap)
+        return inf
 
-    def _next_event(self, time: float, entry: _Attempt) -> Event:
-        """Return the attempt's event that is due now, and put its next one on the heap."""
-        trial, attempt = entry.trial, entry.attempt
+    def _pop(self) -> Event:
+        """Return the next event, and leave a hole on top of the heap."""
+        time, _, _, entry = self._heap[0]
+        self._hole = True
+        if entry is None:
+            capacity = self._profile.capacity
+            assert capacity is not None  # noqa: S101 - only then is there such an entry
+            return CapacityChanged(time, capacity, "capacity of the cluster")
+        self._turn = entry
+        trial, attempt, level = entry.trial, entry.attempt, entry.level
         if not entry.told and entry.begun <= entry.end:
             entry.told = True
-            self._schedule(entry)
             return Started(time, trial, attempt)
-        cost = max(0.0, time - entry.billed_from) * self._price
-        if entry.level < entry.last:
-            entry.level += 1
-            level, curve = entry.level, entry.curve
-            index = level - entry.from_level - 1
+        cost = (time - entry.billed_from) * self._price if time > entry.billed_from else 0.0
+        if level < entry.last:
+            entry.level = level = level + 1
+            curve, index = entry.curve, level - entry.from_level - 1
             source = "" if curve.source is None else curve.source[level - 1]
-            self._schedule(entry)
             return Report(time, trial, attempt, index, level, curve.metrics(level), cost, source)
+        self._turn = None
         del self._running[trial]
-        checkpoint = entry.level if self._profile.checkpointing else 0
+        checkpoint = level if self._profile.checkpointing else 0
         if entry.fate == "ended":
             return Ended(time, trial, attempt, cost)
         if entry.fate == "paused":

@@ -52,19 +52,24 @@ class Backend(Protocol):
     async def recover(self, expected: Sequence[Expected]) -> Mapping[tuple[int, int], Fate]:
         """Look for attempts of an earlier tuner process, and adopt what still runs.
 
-        What has happened to them meanwhile is told as events that are `ready` at once.
+        What has happened to them meanwhile is told as events that the next `poll` returns.
         """
         ...
 
-    def ready(self) -> bool:
-        """Return whether events of the present instant are waiting."""
+    def poll(self, until: float) -> Sequence[Event]:
+        """Return the events, in order, that can be had without waiting; empty if there are none.
+
+        A backend of virtual time moves the clock to them, if it can do so at once and they are
+        stamped `until` or before.
+        """
         ...
 
     async def events(self, until: float) -> Sequence[Event]:
         """Wait for events, at most until the time `until`, and return them in order.
 
-        All events of one instant come together. Events stamped exactly at `until` are returned;
-        an empty answer says that `until` was reached. Cancelling the wait loses nothing.
+        All events of one instant come together, or the rest of them at the next `poll`. Events
+        stamped exactly at `until` are returned; an empty answer says that `until` was reached.
+        Cancelling the wait loses nothing.
         """
         ...
 

@@ -189,8 +189,10 @@ class ASHA:
 
     def _find(self) -> int | None:
         """Return the number of the topmost rung that has a trial to promote."""
-        for number in range(len(self.rungs) - 1, -1, -1):
-            if self.rungs[number].promotable() is not None:
+        number = len(self.rungs)
+        for rung in reversed(self.rungs):
+            number -= 1
+            if rung.promotable() is not None:
                 return number
         return None
 

@@ -101,16 +101,13 @@ class Rung:
 
     def promotable(self) -> tuple[float, int] | None:
         """Return the best waiting (value, trial) if it is at or below the cut-off, else None."""
-        waiting, withdrawn = self._waiting, self._withdrawn
-        while withdrawn and waiting and waiting[0][1] in withdrawn:
-            withdrawn.remove(heappop(waiting)[1])
-        if not waiting:
+        waiting, cutoff = self._waiting, self._cutoff
+        if self._withdrawn:
+            self._drop_withdrawn()
+        if not waiting or cutoff is None:
             return None
         best = waiting[0]
-        if best[0] == inf:
-            return None
-        cutoff = self._cutoff
-        return best if cutoff is not None and best[0] <= cutoff else None
+        return best if best[0] <= cutoff and best[0] < inf else None
 
     def promote(self) -> int:
         """Take out the trial that `promotable` has just named."""
@@ -123,3 +120,8 @@ class Rung:
     def waiting(self) -> int:
         """Return how many trials wait for their promotion."""
         return len(self._waiting) - len(self._withdrawn)
+
+    def _drop_withdrawn(self) -> None:
+        waiting, withdrawn = self._waiting, self._withdrawn
+        while waiting and waiting[0][1] in withdrawn:
+            withdrawn.remove(heappop(waiting)[1])
