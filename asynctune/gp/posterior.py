@@ -10,8 +10,10 @@ matrix.
 With `reinterpolate`, observed points enter the variance in the same way: the mean allows
 for noise, but the variance is that of a process which goes through the mean at all points seen
 (Forrester, Keane, Bressloff, "Design and Analysis of 'Noisy' Computer Experiments", AIAA
-Journal 44, 2006). Expected improvement then asks what can be learned elsewhere, and does
-not return to the best config for as long as its noise has not been averaged out.
+Journal 44, 2006). And all points count as seen at the level of the prediction, whichever level
+they were observed at. Expected improvement then asks what can be learned elsewhere: what is still
+unknown of a config that was tried is found out by promoting it, or left alone because it was
+not promoted, and a copy of it would go the same way.
 """
 
 from typing import NamedTuple
@@ -67,7 +69,8 @@ class Posterior:
         targets: Standardised values at the first `n` points, shape ``(n,)``.
         level: Resource level to predict at, a fraction of the largest resource;
             1 if there is no resource.
-        reinterpolate: Whether the variance is that of a process known at the points.
+        reinterpolate: Whether the variance is that of a process known at the points, all
+            of them taken to be at `level`.
 
     Raises:
         ValueError: If the covariance matrix has no Cholesky factor.
@@ -84,41 +87,53 @@ class Posterior:
         reinterpolate: bool = False,
     ) -> None:
         n, at = len(targets), inputs.at
-        self._scale = model.variance(theta)
+        scale = self._scale = model.variance(theta)
         self._inverse = model.inverse_lengthscales(theta)
-        self._Z = (inputs.X - 0.5) * self._inverse
-        covariance = matern52(squared_distances(self._Z, self._Z), self._scale)
+        Z = (inputs.X - 0.5) * self._inverse
         if model.resource_kernel is None:
             terms = model.terms(theta, inputs.levels)
             here = 0
         else:
             terms = model.terms(theta, np.append(inputs.levels, level))
             here = len(inputs.levels)
-            covariance *= terms.amplitude[:, at][at]
-            covariance += terms.offset[:, at][at]
-        diagonal = np.einsum("ii->i", covariance)
-        noise, nugget = model.noise(theta), _NUGGET * self._scale
-        diagonal[n:] += nugget
-        if reinterpolate:
-            # Two factors: with the noise for the mean, without it for the variance.
-            noisy = covariance[:n, :n].copy()
-            noisy[np.diag_indices(n)] += noise
-            observed = factorise(noisy)
-            diagonal[:n] += min(nugget, noise)
-            self._L = factorise(covariance)
-        else:
-            diagonal[:n] += noise
-            self._L = factorise(covariance)
-            observed = self._L[:n, :n]
-        half = solve_lower_vector(observed, targets - terms.mean[at[:n]])
-        self._weights = np.zeros(len(at))
-        self._weights[:n] = solve_lower_vector(observed, half, transposed=True)
-        self._amplitude = terms.amplitude[here, at]
-        self._offset = terms.offset[here, at]
         self._prior_mean = float(terms.mean[here])
-        self._prior_variance = float(
-            self._scale * terms.amplitude[here, here] + terms.offset[here, here]
-        )
+        top_amplitude, top_offset = terms.amplitude[here, here], terms.offset[here, here]
+        self._prior_variance = float(scale * top_amplitude + top_offset)
+
+        def covariance_of(Z: Matrix, amplitude: Matrix, offset: Matrix) -> Matrix:
+            covariance = matern52(squared_distances(Z, Z), scale)
+            if model.resource_kernel is not None:
+                covariance *= amplitude
+                covariance += offset
+            return covariance
+
+        seen = n if reinterpolate else len(at)
+        block = np.ix_(at[:seen], at[:seen])
+        covariance = covariance_of(Z[:seen], terms.amplitude[block], terms.offset[block])
+        diagonal = np.einsum("ii->i", covariance)
+        diagonal[:n] += model.noise(theta)
+        diagonal[n:] += _NUGGET * scale
+        self._L = factorise(covariance)
+        observed = self._L[:n, :n]
+        half = solve_lower_vector(observed, targets - terms.mean[at[:n]])
+        weights = solve_lower_vector(observed, half, transposed=True)
+        amplitude, offset = terms.amplitude[here, at], terms.offset[here, at]
+        if not reinterpolate:
+            self._Z, self._amplitude, self._offset = Z, amplitude, offset
+            self._weights = np.append(weights, np.zeros(len(at) - n))
+            return
+
+        # One row for each distinct point, at the level of the prediction. In these terms the
+        # mean is the same function, with other weights and another constant.
+        _, first, row = np.unique(inputs.X, axis=0, return_index=True, return_inverse=True)
+        self._Z = Z[first]
+        self._amplitude = np.full(len(first), top_amplitude)
+        self._offset = np.full(len(first), top_offset)
+        self._weights = np.bincount(row[:n], weights * amplitude[:n], len(first)) / top_amplitude
+        self._prior_mean += float(weights @ offset[:n] - self._weights.sum() * top_offset)
+        known = covariance_of(self._Z, top_amplitude, top_offset)
+        known[np.diag_indices(len(first))] += min(model.noise(theta), _NUGGET * scale)
+        self._L = factorise(known)
 
     def mean(self, X: Matrix) -> Vector:
         """Return the posterior mean at points `X`, ``(m, d)``; cheaper than `predict`."""

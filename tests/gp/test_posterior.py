@@ -85,6 +85,28 @@ def test_reinterpolation_keeps_the_mean_and_knows_it_where_it_has_been(kernel):
     np.testing.assert_allclose(known.sd[15:], expected.sd, rtol=1e-6)
 
 
+@pytest.mark.parametrize("kernel", KERNELS[1:])
+def test_reinterpolation_takes_points_of_lower_levels_for_known(kernel):
+    model, theta, data, y = problem(kernel, n=12, pending=3)
+    twice = data._replace(
+        X=np.concatenate([data.X[:6], data.X[:6], data.X[12:]]),
+        at=np.repeat([0, 1, 0], [6, 6, 3]),
+    )
+    X = np.concatenate([twice.X, np.random.default_rng(2).random((9, 3))])
+    textbook = Posterior(model, theta, twice, y, 1.0).predict(X)
+    known = Posterior(model, theta, twice, y, 1.0, reinterpolate=True)
+    prediction, gradient = known.predict_with_gradient(X)
+    np.testing.assert_allclose(prediction.mean, textbook.mean, rtol=1e-8)
+    assert (prediction.sd[:15] < 1e-3).all()
+    assert (prediction.sd[15:] > 0.01).all()
+    h = 1e-6
+    for j in range(3):
+        up = known.predict(X[15:] + h * np.eye(3)[j])
+        down = known.predict(X[15:] - h * np.eye(3)[j])
+        for ours, a, b in zip(gradient, up, down, strict=True):
+            np.testing.assert_allclose(ours[15:, j], (a - b) / (2 * h), rtol=1e-4, atol=1e-7)
+
+
 def test_decay_interpolates_what_was_seen_at_its_own_level():
     model, theta, data, y = problem("exp-decay-combined")
     theta[4] = np.log(1e-9)

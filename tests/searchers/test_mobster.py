@@ -176,14 +176,21 @@ def test_pending_proposals_spread_out():
     assert np.ptp(alone, axis=0).max() < 0.05
 
 
-def test_a_trial_that_is_being_trained_on_counts_at_its_next_level():
-    configs = SPACE.sample(20, np.random.default_rng(1))
-    log = log_of(configs, lambda t: (1, 3) if t < 7 else (1,))
-    mobster = searcher()
-    without = mobster.propose(snapshot(configs, log), 20)
-    with_pending = mobster.propose(snapshot(configs, log, [Pending(configs[8], 3)]), 20)
-    assert with_pending.fit == without.fit
-    assert with_pending.config != without.config
+def test_does_not_keep_asking_for_copies_of_what_was_left_behind():
+    # A config that the rung rule left at resource 1 stays uncertain at 27; its copies would too.
+    configs = SPACE.sample(30, np.random.default_rng(4))
+    log = log_of(configs, lambda t: (1, 3, 9, 27) if t % 4 == 0 else (1,))
+    mobster, fit = searcher(), None
+    for k in range(30, 45):
+        proposal = mobster.propose(snapshot(configs, log, fit=fit), k)
+        fit = proposal.fit
+        configs = [*configs, proposal.config]
+        log = [*log, Observation(k, 1, float(curve(proposal.config)[0]))]
+    X = SPACE.encode(configs)
+    distances = np.linalg.norm(X[30:, None] - X, axis=2)
+    nearest = np.sort(distances, axis=1)[:, 1]
+    assert nearest.min() > 0.02
+    assert nearest.mean() > 0.1
 
 
 def test_cap_keeps_top_trials_with_their_curves_and_a_sample_of_the_rest():
