@@ -19,6 +19,8 @@ s = x e after e epochs of length x, orders nearly everything. What the model add
 All of it is a function of log x, dropout, batch size, clip and the epoch.
 """
 
+from functools import lru_cache
+from math import exp
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +58,7 @@ START = {
     "log_saturation": (-5.0, 2.0),  # how fast the line of long paths bends
     "log_jump": (-0.6, 2.0),  # height of the jump at even odds of dropout,
     "log_jump_power": (0.2, 2.0),  # its power of the odds,
+    "log_jump_ceiling": (2.0, 0.3),  # the height it tends to: no recorded loss is above 15.3,
     "jump_at": (0.6, 2.0),  # log effective path at which it comes,
     "log_jump_width": (-2.8, 2.0),  # how gradually it rises,
     "log_decay": (0.5, 2.0),  # and e-folds of path over which it decays
@@ -136,33 +139,31 @@ def backbone(parameters: Vector, at: Inputs, log_epoch: Array) -> Terms:
         at: The configs; arrays that broadcast with `log_epoch`.
         log_epoch: Log of the number of epochs.
     """
-    v = dict(zip(START, parameters[FREE:], strict=True))
+    v = dict(zip(START, parameters[FREE:].tolist(), strict=True))
     odds = at.dropout / (1 - at.dropout)
     log_s = at.log_path + log_epoch
-    kappa = (
-        np.exp(v["log_kappa"])
-        + np.exp(v["log_kappa_2"]) * odds**2
-        + np.exp(v["log_kappa_3"]) * odds**3
-    )
+    kappa = exp(v["log_kappa"]) + exp(v["log_kappa_2"]) * odds**2 + exp(v["log_kappa_3"]) * odds**3
     early = v["log_gain"] - 0.5 * np.log1p(kappa / (30 * np.exp(at.log_batch)))
-    sharpness = np.exp(v["log_sharpness"])
+    sharpness = exp(v["log_sharpness"])
     norm = v["log_norm"] + v["norm_batch"] * at.log_batch + v["norm_dropout"] * at.dropout
     unclipped = -_softplus(sharpness * (at.log_clip - norm)) / sharpness
     noise = (v["batch"] + v["batch_slope"] * (log_s - 3)) * at.log_batch
     late = v["late_gain"] + noise - v["dropout"] * at.dropout - v["odds"] * odds + unclipped
-    lateness = _sigmoid((log_s - v["late_at"]) / np.exp(v["log_late_width"]))
+    lateness = _sigmoid((log_s - v["late_at"]) / exp(v["log_late_width"]))
     effective = log_s + early + lateness * (late - early)
-    progress = _progress(np.r_[0.0, parameters[:FREE]], np.exp(v["log_saturation"]), effective)
+    progress = _progress(np.r_[0.0, parameters[:FREE]], exp(v["log_saturation"]), effective)
 
     beyond = log_s + early - v["jump_at"]
-    height = np.exp(v["log_jump"]) * odds ** np.exp(v["log_jump_power"])
-    rise = _sigmoid(beyond / np.exp(v["log_jump_width"]))
-    jump = height * rise * np.exp(-_softplus(4 * beyond) / 4 / np.exp(v["log_decay"]))
+    ceiling = exp(v["log_jump_ceiling"])
+    unbounded = exp(v["log_jump"]) * odds ** exp(v["log_jump_power"])
+    height = -ceiling * np.expm1(-unbounded / ceiling)
+    rise = _sigmoid(beyond / exp(v["log_jump_width"]))
+    jump = height * rise * np.exp(-_softplus(4 * beyond) / 4 / exp(v["log_decay"]))
 
-    width = np.exp(v["log_overfit_width"])
-    onset = v["overfit_at"] + np.exp(v["log_overfit_dropout"]) * at.dropout
+    width = exp(v["log_overfit_width"])
+    onset = v["overfit_at"] + exp(v["log_overfit_dropout"]) * at.dropout
     past = log_s + unclipped + v["batch"] * at.log_batch - onset
-    overfit = np.exp(v["log_overfit"]) * width * _softplus(past / width)
+    overfit = exp(v["log_overfit"]) * width * _softplus(past / width)
 
     scale = -np.expm1(-np.exp(np.minimum(log_s + early, 3.0))) * (1 + jump)
     return Terms(UNTRAINED - progress + jump + overfit, scale)
@@ -170,11 +171,11 @@ def backbone(parameters: Vector, at: Inputs, log_epoch: Array) -> Terms:
 
 def _progress(values: Vector, saturation: float, effective: Array) -> Array:
     """Return how far the loss has fallen: a cubic Hermite spline, then a saturating line."""
-    inside = np.clip(effective, KNOTS[0], KNOTS[-1])
-    i = np.clip(np.searchsorted(KNOTS, inside, side="right") - 1, 0, len(KNOTS) - 2)
+    inside = np.minimum(np.maximum(effective, KNOTS[0]), KNOTS[-1])
+    i = np.minimum(np.searchsorted(KNOTS, inside, side="right") - 1, len(KNOTS) - 2)
     width = KNOTS[i + 1] - KNOTS[i]
     t = (inside - KNOTS[i]) / width
-    slopes = np.gradient(values, KNOTS)
+    slopes = _slopes(tuple(values.tolist()))
     curve = (
         (1 + 2 * t) * (1 - t) ** 2 * values[i]
         + t * (1 - t) ** 2 * width * slopes[i]
@@ -188,11 +189,17 @@ def _progress(values: Vector, saturation: float, effective: Array) -> Array:
     return out
 
 
+@lru_cache(maxsize=4)
+def _slopes(values: tuple[float, ...]) -> Vector:
+    """Return the slopes of the spline at its knots; the same ones serve many configs."""
+    return np.asarray(np.gradient(np.array(values), KNOTS), dtype=np.float64)
+
+
 def _softplus(z: Array) -> Array:
     out: Array = np.logaddexp(0, z)
     return out
 
 
 def _sigmoid(z: Array) -> Array:
-    out: Array = 1 / (1 + np.exp(-np.clip(z, -500, 500)))
+    out: Array = 0.5 * (1 + np.tanh(0.5 * z))  # never overflows
     return out

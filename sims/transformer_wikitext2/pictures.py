@@ -54,7 +54,9 @@ def left_out_chart(left_out: LeftOut) -> "alt.FacetChart":
     curve = base.transform_filter("isValid(datum.predicted)")
     loss = alt.Scale(zero=False)
     band = curve.mark_area(opacity=0.25, color=PREDICTED).encode(
-        y=alt.Y("low:Q", title=None, scale=loss), y2="high:Q"
+        # One width for all axes, or the panels would not stand in rows and columns.
+        y=alt.Y("low:Q", title=None, scale=loss, axis=alt.Axis(minExtent=32, maxExtent=32)),
+        y2="high:Q",
     )
     line = curve.mark_line(strokeWidth=1.3, color=PREDICTED).encode(y=alt.Y("predicted:Q"))
     points = base.mark_point(size=14, filled=True, color=RECORDED, opacity=0.9).encode(
@@ -124,24 +126,29 @@ def paired_chart(comparisons: Sequence[Comparison]) -> "alt.FacetChart":
             "hours": float(seconds) / 3600,
             "loss": float(loss),
             "origin": origin,
+            "rows": len(c.seconds),
         }
         for c in comparisons
         for origin, losses in (("published", c.published), ("simulated", c.simulated))
         for seconds, loss in zip(c.seconds, losses, strict=True)
         if np.isfinite(loss)
     ]
+    base = alt.Chart().encode(
+        x=alt.X("hours:Q", title="wall-clock time (h)"),
+        y=alt.Y("loss:Q", title="IQM of the best loss", scale=alt.Scale(zero=False)),
+        color=alt.Color(
+            "origin:N",
+            title=None,
+            scale=alt.Scale(domain=["published", "simulated"], range=[RECORDED, PREDICTED]),
+        ),
+    )
+    # Of the local study two instants were published, which make no curve.
+    curve = base.mark_line(interpolate="step-after", strokeWidth=1).transform_filter(
+        "datum.rows > 2"
+    )
+    points = base.mark_point(size=14, filled=True, opacity=1)
     panels = (
-        alt.Chart(pl.DataFrame(rows))
-        .mark_line(interpolate="step-after", point=alt.OverlayMarkDef(size=12))
-        .encode(
-            x=alt.X("hours:Q", title="wall-clock time (h)"),
-            y=alt.Y("loss:Q", title="IQM of the best loss", scale=alt.Scale(zero=False)),
-            color=alt.Color(
-                "origin:N",
-                title=None,
-                scale=alt.Scale(domain=["published", "simulated"], range=[RECORDED, PREDICTED]),
-            ),
-        )
+        alt.layer(curve, points, data=pl.DataFrame(rows))
         .properties(width=260, height=180)
         .facet(facet=alt.Facet("setup:N", sort=None, title=None), columns=3)
         .resolve_scale(x="independent", y="independent")

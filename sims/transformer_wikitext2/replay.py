@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from hashlib import blake2b
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from asynctune.exceptions import UsageError
 from sims.blackbox import Curve
 from sims.surrogate import matern52, squared_distances
 from sims.transformer_wikitext2 import backbone as bb
+
+if TYPE_CHECKING:
+    from sims.surrogate import CurveGP
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -29,6 +33,7 @@ LOSS_DECIMALS, SECONDS_DECIMALS = 4, 2
 SECONDS_SPREAD = 0.01
 _LOG_EPOCH = np.log(np.arange(1.0, EPOCHS + 1))
 _EPOCH = np.arange(1.0, EPOCHS + 1)
+_SURROGATE, _EXTRAPOLATED = ("surrogate",) * EPOCHS, ("extrapolated",) * EPOCHS
 
 
 class _Known(NamedTuple):
@@ -53,6 +58,7 @@ class Wikitext2Blackbox:
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._arrays = arrays
         self._parameters = arrays["parameters"]
         self._lengths = arrays["lengths"]
         self._scaled = arrays["scaled"]
@@ -99,8 +105,11 @@ class Wikitext2Blackbox:
         new = np.array([key not in self._known for key in keys])
         losses = np.empty((len(rows), EPOCHS))
         seconds = np.empty(len(rows))
+        far = np.zeros(len(rows), dtype=bool)
         if new.any():
-            losses[new], scale = self._surrogate(rows[new])
+            at = bb.inputs(rows[new])
+            far[new] = at.log_path > math.log(LONGEST_RECORDED_PATH)
+            losses[new], scale = self._surrogate(at)
             draws = np.array([_draws(rows[i], seeds[i]) for i in np.flatnonzero(new).tolist()])
             phase = 0.5 * math.pi * _LOG_EPOCH
             # A smooth function of the log epoch with unit variance at each epoch.
@@ -112,9 +121,9 @@ class Wikitext2Blackbox:
         for i, (row, key) in enumerate(zip(rows, keys, strict=True)):
             known = self._known.get(key)
             if known is None:
-                far = bb.inputs(row[None]).log_path[0] > math.log(LONGEST_RECORDED_PATH)
-                source = ("extrapolated" if far else "surrogate",) * EPOCHS
-                known = _Known(losses[i], float(seconds[i]), source)
+                known = _Known(
+                    losses[i], float(seconds[i]), _EXTRAPOLATED if far[i] else _SURROGATE
+                )
             elif math.isnan(known.epoch_seconds):
                 spread = math.exp(SECONDS_SPREAD * _draws(row, seeds[i])[2])
                 known = known._replace(
@@ -126,20 +135,49 @@ class Wikitext2Blackbox:
 
     def mean(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:
         """Return what the surrogate expects of configs, recorded or not, shape ``(q, 40)``."""
-        return self._surrogate(np.array([_row(config) for config in configs]))[0]
+        return self._surrogate(bb.inputs(np.array([_row(config) for config in configs])))[0]
+
+    def deviation(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:
+        """Return how uncertain `mean` is, one standard deviation, shape ``(q, 40)``.
+
+        The first call conditions the surrogate's process anew, which takes a second or two.
+        """
+        at = bb.inputs(np.array([_row(config) for config in configs]))
+        column = bb.Inputs(*(part[:, None] for part in at))
+        scale = bb.backbone(self._parameters, column, _LOG_EPOCH).scale
+        out: Matrix = scale * self._process.deviation(_features(at))
+        return out
+
+    @cached_property
+    def _process(self) -> "CurveGP":
+        from sims.surrogate import CurveGP, Theta
+        from sims.transformer_wikitext2.fit import residual_readings
+        from sims.transformer_wikitext2.recorded import merge, readings, unplaced
+
+        stored = self._arrays
+        data = residual_readings(
+            merge(readings()),
+            unplaced(stored["seconds"]),
+            (stored["parameters"], stored["path"], stored["dropout"]),
+        )
+        return CurveGP(data, Theta.of(stored["theta"]), EPOCHS)
 
     def epoch_seconds(self, batch_size: Vector) -> Vector:
         """Return the seconds an epoch that a batch size takes on a T4 GPU, same shape."""
         out: Vector = self._seconds[0] + self._seconds[1] / batch_size
         return out
 
-    def _surrogate(self, rows: Matrix) -> tuple[Matrix, Matrix]:
-        at = bb.inputs(rows)
+    def _surrogate(self, at: bb.Inputs) -> tuple[Matrix, Matrix]:
+        """Return the mean loss and the scale of what it may be off by, each ``(q, 40)``."""
         column = bb.Inputs(*(part[:, None] for part in at))
         terms = bb.backbone(self._parameters, column, _LOG_EPOCH)
-        scaled = np.column_stack([at.dropout, at.log_path, at.log_batch]) / self._lengths
+        scaled = _features(at) / self._lengths
         residual = matern52(squared_distances(scaled, self._scaled)) @ self._weights
         return terms.loss + terms.scale * residual, terms.scale
+
+
+def _features(at: bb.Inputs) -> Matrix:
+    return np.column_stack([at.dropout, at.log_path, at.log_batch])
 
 
 def _row(config: Mapping[str, Any]) -> tuple[float, ...]:

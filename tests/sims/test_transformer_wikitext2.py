@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from asynctune.exceptions import UsageError
-from sims.surrogate import CurveGP, Theta
+from sims.surrogate import CurveGP, Theta, squared_distances
 from sims.transformer_wikitext2 import FIXED, benchmark, crossvalidation, load_blackbox
 from sims.transformer_wikitext2 import backbone as bb
 from sims.transformer_wikitext2.crossvalidation import (
@@ -186,6 +186,15 @@ def test_seeds_differ_by_the_noise_of_training(box, artefact) -> None:
     assert losses.mean(axis=0) == pytest.approx(box.mean([config])[0], abs=0.002)
 
 
+def test_uncertainty_grows_where_nothing_was_recorded(box) -> None:
+    known, far = config_sequence("local", 0, 27)[26], config_sequence("local", 0, 1)[0]
+    far = {**far, "lr": 1e-3, "momentum": 0.9, "dropout": 0.97}
+    deviation = box.deviation([known, far])
+    assert deviation.shape == (2, 40)
+    assert 0.005 < deviation[0, 39] < 0.12
+    assert deviation[1, 39] > 2 * deviation[0, 39]
+
+
 def test_the_best_of_the_space_is_what_the_published_ends_allow(box) -> None:
     corner = [
         {"lr": 1e-3, "dropout": d, "batch_size": b, "momentum": 0.99, "clip": c}
@@ -305,12 +314,16 @@ def test_a_left_out_config_has_no_part_in_its_prediction(recorded, artefact, mon
         return Surrogate(artefact["seconds"], *backbone, gp, 0.0)
 
     monkeypatch.setattr(crossvalidation, "fit", fit)
-    left_out = np.array([3, 50])
+    at = bb.inputs(recorded.configs)
+    scaled = np.column_stack([at.dropout, at.log_path, at.log_batch]) / artefact["lengths"]
+    distances = squared_distances(scaled, scaled) + 1e9 * np.eye(len(scaled))
+    # The two configs that are most alike, so that they learn from each other.
+    left_out = np.array(np.unravel_index(distances.argmin(), distances.shape))
     mean, deviation = predict_left_out(recorded, left_out)
     assert len(fitted_to[0].configs) == len(recorded.configs) - 2
     assert not (fitted_to[0].configs[:, None] == recorded.configs[left_out]).all(axis=2).any()
     changed = recorded._replace(loss=recorded.loss.copy())
-    changed.loss[3] += 0.7
+    changed.loss[left_out[0]] += 0.7
     mean_after, deviation_after = predict_left_out(changed, left_out)
     assert mean_after[0] == pytest.approx(mean[0], abs=1e-7)
     assert deviation_after[0] == pytest.approx(deviation[0], abs=1e-7)
