@@ -225,7 +225,8 @@ def _advice(summaries: Sequence[Summary], study: Study) -> Iterable[str]:
         return
     counts = ",".join(map(str, study.worker_counts))
     yield (
-        f"There are setups with {fewest} seeds only; about {ENOUGH_SEEDS} make sense: asynctune "
+        f"There are setups with {fewest} seeds only: what these seeds start with shifts all their "
+        f"rows, so a verdict may be luck. About {ENOUGH_SEEDS} seeds make sense: asynctune "
         f"study --experiment-tag {study.tag} --benchmark {BENCHMARK} --n-workers {counts} "
         f"--method {','.join(study.methods)} --num-seeds {ENOUGH_SEEDS} --random-seed "
         f"{study.metadata['random_seed'][0]} --scale-max-wallclock-time 1 runs those missing."

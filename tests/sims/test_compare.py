@@ -225,7 +225,7 @@ def test_json_holds_everything(study, tmp_path):
     assert len(told["summaries"]) == len(told["more_workers_never_worse"]) == 12
     claim = told["bo_2_workers_below_rs_8_workers"]
     assert set(claim) == {*claims.FewBeatMany._fields, "holds"}
-    for word in ("RS with 2 workers, 6 seeds", "with replacement", "--num-seeds 20", "worse"):
+    for word in ("RS with 2 workers, 6 seeds", "with replacement", "--num-seeds 20", "luck"):
         assert word in done.output
 
 
