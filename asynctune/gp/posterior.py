@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asynctune.gp.arrays import Matrix, Vector
+from asynctune.gp.arrays import Indices, Matrix, Vector
 from asynctune.gp.cholesky import factorise, solve_lower, solve_lower_vector
 from asynctune.gp.data import Inputs
 from asynctune.gp.matern import matern52, squared_distances
@@ -108,8 +108,11 @@ class Posterior:
             return covariance
 
         seen = n if reinterpolate else len(at)
-        block = np.ix_(at[:seen], at[:seen])
-        covariance = covariance_of(Z[:seen], terms.amplitude[block], terms.offset[block])
+        covariance = covariance_of(
+            Z[:seen],
+            terms.amplitude[:, at[:seen]][at[:seen]],
+            terms.offset[:, at[:seen]][at[:seen]],
+        )
         diagonal = np.einsum("ii->i", covariance)
         diagonal[:n] += model.noise(theta)
         diagonal[n:] += _NUGGET * scale
@@ -125,7 +128,7 @@ class Posterior:
 
         # One row for each distinct point, at the level of the prediction. In these terms the
         # mean is the same function, with other weights and another constant.
-        _, first, row = np.unique(inputs.X, axis=0, return_index=True, return_inverse=True)
+        first, row = _distinct(inputs.X)
         self._Z = Z[first]
         self._amplitude = np.full(len(first), top_amplitude)
         self._offset = np.full(len(first), top_offset)
@@ -186,3 +189,16 @@ class Posterior:
         Z = (X - 0.5) * self._inverse
         gradient: Matrix = 2.0 * (Z * M.sum(axis=1)[:, None] - M @ self._Z) * self._inverse
         return gradient
+
+
+def _distinct(X: Matrix) -> tuple[Indices, Indices]:
+    """Return where each distinct row of `X` is first, and for each row which one it equals."""
+    numbers: dict[bytes, int] = {}
+    first: list[int] = []
+    which: list[int] = []
+    for i, x in enumerate(X):
+        number = numbers.setdefault(x.tobytes(), len(numbers))
+        if number == len(first):
+            first.append(i)
+        which.append(number)
+    return np.array(first, dtype=np.intp), np.array(which, dtype=np.intp)
