@@ -13,6 +13,13 @@ class UsageError(AsynctuneError, ValueError):
     """The input breaks a rule; the message names the rule and the offending value."""
 
 
+def check_type(name: str, value: object, wanted: type) -> None:
+    """Raise a UsageError if a setting is not of its type; a whole number will do as a float."""
+    known = (int, float) if wanted is float else wanted
+    if not isinstance(value, known) or (isinstance(value, bool) and wanted is not bool):
+        raise UsageError(f"{name} must be of type {wanted.__name__}; got {value!r}")
+
+
 class SpaceError(UsageError):
     """A config space or a config is not valid."""
 

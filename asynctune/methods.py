@@ -3,13 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from asynctune.exceptions import UsageError
+from asynctune.exceptions import UsageError, check_type
 from asynctune.schedulers.asha import ASHA
 from asynctune.schedulers.base import Scheduler
 from asynctune.schedulers.fifo import FIFO
 from asynctune.searchers.base import Searcher
 from asynctune.searchers.random import InitialConfigs, RandomSearcher
 from asynctune.space import Config, ConfigSpace
+
+_ASHA_OPTIONS: Final = {
+    "type": str,
+    "grace_period": int,
+    "reduction_factor": float,
+    "continue_in_place": bool,
+}
+_MODEL_OPTIONS: Final = {"num_init_random": int, "max_data": int}
 
 
 class Pair(NamedTuple):
@@ -40,23 +48,20 @@ class Problem(NamedTuple):
 
 
 def _random_search(problem: Problem, options: Mapping[str, Any]) -> Pair:
-    _only(options, ())
+    _check(options, {})
     return Pair(FIFO(max_resource=problem.max_resource), RandomSearcher(problem.initial()))
 
 
 def _bayesian_optimisation(problem: Problem, options: Mapping[str, Any]) -> Pair:
     from asynctune.searchers.bo import BOSearcher
 
-    _only(options, ("num_init_random",))
+    _check(options, _MODEL_OPTIONS)
     searcher = BOSearcher(problem.space, problem.seed, problem.initial(), **options)
     return Pair(FIFO(max_resource=problem.max_resource), searcher)
 
 
-_ASHA_OPTIONS: Final = ("type", "grace_period", "reduction_factor", "continue_in_place")
-
-
 def _asha(problem: Problem, options: Mapping[str, Any]) -> Pair:
-    _only(options, _ASHA_OPTIONS)
+    _check(options, _ASHA_OPTIONS)
     scheduler = ASHA(max_resource=problem.max_resource, **options)
     return Pair(scheduler, RandomSearcher(problem.initial()))
 
@@ -64,8 +69,8 @@ def _asha(problem: Problem, options: Mapping[str, Any]) -> Pair:
 def _mobster(problem: Problem, options: Mapping[str, Any]) -> Pair:
     from asynctune.searchers.mobster import MOBSTERSearcher
 
-    own = ("num_init_random", "max_data")
-    _only(options, (*_ASHA_OPTIONS, *own))
+    own = _MODEL_OPTIONS | {"resource_kernel": str}
+    _check(options, _ASHA_OPTIONS | own)
     searcher = MOBSTERSearcher(
         problem.space,
         problem.seed,
@@ -97,8 +102,10 @@ def make_method(name: str, problem: Problem, options: Mapping[str, Any] | None =
     return METHODS[name](problem, options or {})
 
 
-def _only(options: Mapping[str, Any], known: Sequence[str]) -> None:
-    for name in options:
+def _check(options: Mapping[str, Any], known: Mapping[str, type]) -> None:
+    """Raise a UsageError for an option that is not known or not of its type."""
+    for name, value in options.items():
         if name not in known:
             listed = ", ".join(known) or "none"
             raise UsageError(f"the method's options are: {listed}; got {name!r}")
+        check_type(name, value, known[name])

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from asynctune.exceptions import UsageError
+from asynctune.exceptions import UsageError, check_type
 
 _ROLE_ATTEMPT: Final = 101
 _BLOCK: Final = 256
@@ -103,10 +103,12 @@ class ClusterProfile:
             UsageError: If an option is not a number of the profile.
         """
         known = {f.name for f in fields(self)} - {"name", "sources"}
-        for name in options:
+        for name, value in options.items():
             if name not in known:
                 listed = ", ".join(sorted(known))
                 raise UsageError(f"a profile's option must be one of {listed}; got {name!r}")
+            if value is not None or name not in ("capacity", "instance_type"):
+                check_type(name, value, _TYPES.get(name, float))
         return replace(self, **options)
 
     def describe(self) -> dict[str, Any]:
@@ -114,6 +116,12 @@ class ClusterProfile:
         return {k: v for k, v in asdict(self).items() if k != "sources"}
 
 
+_TYPES: Final[dict[str, type]] = {
+    "checkpointing": bool,
+    "capacity": int,
+    "prices": dict,
+    "instance_type": str,
+}
 _SECONDS: Final = (
     "startup_delay",
     "startup_spread",

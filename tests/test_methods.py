@@ -67,7 +67,7 @@ def test_options_reach_their_part(name, options):
     [
         ("asha", {}, "method must be one of RS, BO, ASHA, MOBSTER; got 'asha'"),
         ("RS", {"type": "stopping"}, "the method's options are: none; got 'type'"),
-        ("BO", {"grace_period": 1}, "the method's options are: num_init_random; got 'grace"),
+        ("BO", {"grace_period": 1}, "the method's options are: num_init_random, max_data; got 'grace"),
         ("ASHA", {"num_init_random": 1}, "type, grace_period, .*; got 'num_init_random'"),
         ("ASHA", {"type": "hasty"}, "type must be one of promotion, stopping; got 'hasty'"),
         ("MOBSTER", {"grace_period": 0}, "grace_period must lie between 1 and max_resource 27"),

@@ -100,7 +100,27 @@ def test_bad_plans_are_refused(change: dict[str, object], message: str) -> None:
         ({"backend": "nope"}, "backend must be one of .*; got 'nope'"),
         ({"backend_options": {"nope": 1}}, "option must be one of .*; got 'nope'"),
         ({"backend_options": {"startup_delay": -1}}, "startup_delay must be .*; got -1"),
+        ({"backend_options": {"startup_delay": "x"}}, "startup_delay must be of type float"),
+        ({"backend_options": {"capacity": 1.5}}, "capacity must be of type int; got 1.5"),
+        ({"backend_options": {"checkpointing": 1}}, "checkpointing must be of type bool; got 1"),
+        ({"backend_options": {"prices": 3}}, "prices must be of type dict; got 3"),
         ({"method_options": {"nope": 1}}, "options are: .*; got 'nope'"),
+        (
+            {"methods": ("ASHA",), "method_options": {"grace_period": 1.5}},
+            "grace_period must be of type int; got 1.5",
+        ),
+        (
+            {"methods": ("ASHA",), "method_options": {"continue_in_place": 5}},
+            "continue_in_place must be of type bool; got 5",
+        ),
+        (
+            {"methods": ("MOBSTER",), "method_options": {"num_init_random": "x"}},
+            "num_init_random must be of type int; got 'x'",
+        ),
+        (
+            {"methods": ("MOBSTER",), "method_options": {"resource_kernel": "x"}},
+            "resource_kernel must be one of .*; got 'x'",
+        ),
     ],
 )
 def test_bad_inputs_leave_nothing_behind(

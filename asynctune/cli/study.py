@@ -11,6 +11,7 @@ from asynctune.cli import options
 from asynctune.cli.display import Reporter, make_reporter
 from asynctune.methods import METHODS
 from asynctune.study import StudyPlan, known_random_seed, open_study, run_experiments
+from asynctune.wording import plural
 
 
 @click.command()
@@ -108,7 +109,8 @@ def _run(todo: list[Any], total: int, folder: Path, jobs: int, reporter: Reporte
     seconds = time.perf_counter() - begin
     reporter.say(
         "study_complete",
-        f"{total} experiments in {folder}, {len(todo)} of them run now in {seconds:.0f} s",
+        f"{plural(total, 'experiment')} in {folder}, {len(todo)} of them run now, "
+        f"in {seconds:.0f} s",
         experiments=total,
         run_now=len(todo),
         host_seconds=seconds,

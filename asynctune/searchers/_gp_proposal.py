@@ -97,7 +97,7 @@ class Proposals:
         means = posterior.mean(evidence.X)
         incumbent = float(means.min())
         if self._space.size is not None and self._space.size <= _ENUMERATED:
-            configs = [self._space.config_at(i) for i in range(self._space.size)]
+            configs: list[Config] = [self._space.config_at(i) for i in range(self._space.size)]
             scores = self._scores(posterior, self._space.encode(configs), incumbent)
         else:
             centres = evidence.X[np.argsort(means, kind="stable")]
@@ -105,7 +105,7 @@ class Proposals:
                 np.random.PCG64(np.random.SeedSequence(self._seed, spawn_key=(_ROLE, k)))
             )
             configs, scores = self._search(posterior, incumbent, centres, rng)
-        for i in np.argsort(-scores, kind="stable"):
+        for i in map(int, np.argsort(-scores, kind="stable")):
             if self._space.key(configs[i]) not in taken:
                 return configs[i]
         return None

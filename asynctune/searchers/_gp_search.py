@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from asynctune.exceptions import UsageError
 from asynctune.gp.model import Model
 from asynctune.gp.targets import TargetScale, target_scale
+from asynctune.gp.threads import one_thread
 from asynctune.searchers._gp_data import Data, acquisition_resource, capped
 from asynctune.searchers._gp_proposal import Evidence, Proposals
 from asynctune.searchers._gp_start import InitialConfigs, initial_config
@@ -76,6 +77,17 @@ class ModelSearch:
         if k < self._first_modelled or not len(data.trials):
             return self._unmodelled(k, taken)
 
+        with one_thread():
+            return self._modelled(snapshot, k, taken, rows, data)
+
+    def _modelled(
+        self,
+        snapshot: Snapshot,
+        k: int,
+        taken: set[Hashable],
+        rows: NDArray[np.float64],
+        data: Data,
+    ) -> Proposal:
         level = 1.0 if self._max_resource is None else acquisition_resource(data)
         fit = self._compatible(snapshot)
         fitted_on = None if fit is None else self._read(snapshot.observations, fit.observations)

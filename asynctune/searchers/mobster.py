@@ -1,8 +1,9 @@
 """MOBSTER: a Gaussian process over configs and resource, for asynchronous Hyperband."""
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, final, get_args
 
+from asynctune.exceptions import UsageError
 from asynctune.gp.model import Model, ResourceKernel
 from asynctune.searchers._gp_data import values_by_level
 from asynctune.searchers._gp_search import ModelSearch
@@ -47,6 +48,11 @@ class MOBSTERSearcher:
         max_data: int = 300,
         resource_kernel: ResourceKernel = "exp-decay-combined",
     ) -> None:
+        kernels = get_args(ResourceKernel)
+        if resource_kernel not in kernels:
+            raise UsageError(
+                f"resource_kernel must be one of {', '.join(kernels)}; got {resource_kernel!r}"
+            )
         self._settings = {
             "max_resource": max_resource,
             "num_init_random": num_init_random,
