@@ -75,6 +75,8 @@ _MOST_DOUBLINGS: Final = 30  # of a back-off; a thousand would be no number any 
 # Enum members are slow to reach through their class, where it is done for every report.
 _STARTING: Final = State.STARTING
 _RUNNING: Final = State.RUNNING
+_PAUSED: Final = State.PAUSED
+_FAILED: Final = State.FAILED
 _HALTING: Final = frozenset({State.PAUSING, State.STOPPING})
 _WORDS: Final = {kind: kind.__name__.lower() for kind in (Started, Paused, Ended, Failed)}
 _SEEN: Final = {state: Seen(state) for state in State}
@@ -147,11 +149,6 @@ class Ledger:
         return min(self.n_workers, self.capacity) - len(self.busy)
 
     @property
-    def full(self) -> bool:
-        """Whether all workers are busy."""
-        return len(self.busy) >= self.n_workers
-
-    @property
     def best_metric(self) -> float | None:
         """Best finite value of the metric so far, as reported; None if there is none."""
         return None if self.best_trial is None else self._sign * self.best_value
@@ -171,7 +168,7 @@ class Ledger:
             trial = self.trials[action.trial]
             trial.until = action.until
             trial.held = False
-            if trial.state is State.PAUSED:
+            if trial.state is _PAUSED:
                 trial.state = State.QUEUED
                 return self._launch(trial, now, action.why)
             return Promise(*action)
@@ -273,22 +270,19 @@ class Ledger:
     def _launch(self, trial: Trial, now: float, why: RungEntry | None = None) -> Launch:
         trial.attempt += 1
         # A pause that came late can have left a checkpoint beyond the next rung.
-        trial.checkpoint = min(trial.checkpoint, self.max_resource)
-        trial.until = min(max(trial.until, trial.checkpoint + 1), self.max_resource)
-        trial.slot = heappop(self._free)
+        if trial.checkpoint:
+            trial.checkpoint = min(trial.checkpoint, self.max_resource)
+            trial.until = min(max(trial.until, trial.checkpoint + 1), self.max_resource)
+        trial.slot = slot = heappop(self._free)
         trial.reports = 0
         trial.since = now
         trial.attempt_cost = 0.0
-        self.busy[trial.number] = None
+        number = trial.number
+        self.busy[number] = None
         self._enter(trial, TRANSITIONS[trial.state, "start"], now)
+        config, free_since = self.scheduler.config(number), self._free_since[slot]
         order = Order(
-            trial.number,
-            trial.attempt,
-            trial.slot,
-            self.scheduler.config(trial.number),
-            trial.checkpoint,
-            trial.until,
-            self._free_since[trial.slot],
+            number, trial.attempt, slot, config, trial.checkpoint, trial.until, free_since
         )
         return Launch(order, why)
 
@@ -352,12 +346,12 @@ class Ledger:
         after = TRANSITIONS[trial.state, word]
         self._release(trial, event)
         self._enter(trial, after, event.time)
-        if after is State.PAUSED:
+        if after is _PAUSED:
             trial.checkpoint = trial.highest if isinstance(event, Ended) else event.resource
             if not trial.held:  # promoted meanwhile, or paused by something else than the scheduler
                 self._again(trial, event.time)
             return _SEEN[trial.state]
-        if after is State.FAILED:
+        if after is _FAILED:
             assert isinstance(event, Failed)  # noqa: S101 - no other event leads there
             return self._fail(trial, event)
         self._finish(trial, failed=False)
@@ -365,7 +359,7 @@ class Ledger:
 
     def _achieved_nothing(self, event: Paused | Ended | Failed, trial: Trial) -> bool:
         """Return whether an attempt ended by itself as if in order, but all for nothing."""
-        if trial.reports or trial.state in (State.PAUSING, State.STOPPING):
+        if trial.reports or trial.state in _HALTING:
             return False
         if isinstance(event, Ended):
             return not trial.highest

@@ -116,24 +116,25 @@ class Trial:
         self.held = False
 
 
+_STATES: Final = tuple(State)
+_NUMBERS: Final = {state: number for number, state in enumerate(_STATES)}
+
+
 class Stories:
-    """The changes of state of all trials, in order, in columns: there can be millions."""
+    """The changes of state of all trials, in order, as plain numbers: there can be millions."""
 
     def __init__(self) -> None:
-        self._trials = array("q")
-        self._times = array("d")
-        self._states: list[State] = []
+        self._changes = array("d")  # of each change: the trial, the time, the state's number
 
     def add(self, trial: int, time: float, state: State) -> None:
         """Note that a trial has come to a state."""
-        self._trials.append(trial)
-        self._times.append(time)
-        self._states.append(state)
+        self._changes.extend((trial, time, _NUMBERS[state]))
 
     def of(self, trial: int) -> tuple[str, ...]:
         """Return a trial's changes of state, one text each. It takes a look at all of them."""
+        changes = self._changes
         return tuple(
-            f"{state} at {time:.6g} s"
-            for number, time, state in zip(self._trials, self._times, self._states, strict=True)
+            f"{_STATES[int(state)]} at {time:.6g} s"
+            for number, time, state in zip(changes[::3], changes[1::3], changes[2::3], strict=True)
             if number == trial
         )

@@ -172,13 +172,13 @@ class Tuner:
         ledger, backend = self.ledger, self._backend
         filling = self._replayed is not None and self._replayed.filling
         batch: Sequence[Event] = ()
+        reason = ledger.over()
         while True:
             for event in batch:
                 if (command := self._take(event)) is not None:
                     await command
-                if ledger.over() is not None:
+                if (reason := ledger.over()) is not None:
                     break
-            reason = ledger.over()
             until = self._deadline
             if reason is None and not self._settled():
                 # Whatever happens at this instant comes before anything new is started at it.
@@ -253,8 +253,9 @@ class Tuner:
 
     def _settled(self) -> bool:
         """Return whether nothing is to be done at this instant, as all workers are busy."""
+        ledger = self.ledger
         return (
-            self.ledger.full
+            len(ledger.busy) >= ledger.n_workers
             and self._now < self._deadline
             and not (self._asked or self._idle or self._lookahead or self._requested_end)
         )
@@ -330,7 +331,6 @@ class Tuner:
             self.ledger.end(reason)
             self._journal.append({"t": self._now, "event": "finished", "reason": reason})
             self._journal.sync()
-        else:
-            self._journal.commit()
+        self._journal.commit()
         if self._observer is not None:
             self._observer(self.ledger, self._now)

@@ -29,13 +29,14 @@ from asynctune.stopping import StoppingCriterion
 LEVELS = 81
 CASES = [(method, n) for method in ("RS", "ASHA") for n in (8, 1_000, 10_000)]
 _EPOCHS = np.arange(1.0, LEVELS + 1)
-_LOG_EPOCHS = np.log(_EPOCHS)
+# Of power laws from slow to fast: what a benchmark's blackbox costs is not what is measured here.
+_SHAPES = 4.0 * _EPOCHS ** np.linspace(-0.3, -0.7, 256)[:, None]
 
 
 def curve(config: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return a power-law learning curve and epochs of 20 to 60 seconds."""
     distance = abs(math.log10(config["lr"]) + 3) / 3 + config["dropout"]
-    values = 1.0 + distance + 4.0 * np.exp((-0.3 - 0.4 * config["momentum"]) * _LOG_EPOCHS)
+    values = _SHAPES[int(config["momentum"] * (len(_SHAPES) - 1))] + (1.0 + distance)
     return values, _EPOCHS * (20.0 + 40.0 * config["width"])
 
 

@@ -97,22 +97,22 @@ class _Replay:
         if metric not in curve.values:
             names = ", ".join(curve.values) or "nothing"
             raise UsageError(f"the blackbox must return the metric {metric!r}; got {names}")
-        values = [(name, np.asarray(v, dtype=np.float64)) for name, v in curve.values.items()]
-        shape = seconds.shape
-        if len(shape) != 1 or not shape[0] or any(v.shape != shape for _, v in values):
-            shapes = [v.shape for _, v in values]
-            raise UsageError(
-                f"a curve must have one number a level of its seconds, shape {shape}, and "
-                f"of each metric; got {shapes}"
-            )
         # Copies, as the blackbox's arrays are its own; of these a single item comes quickly.
-        self.levels = shape[0]
+        self.levels = seconds.size
         self.seconds: array[float] = array("d", _ZERO + seconds.tobytes())
         self.source = curve.source
-        self._values = [(name, array("d", v.tobytes())) for name, v in values]
+        self._values: list[tuple[str, array[float]]] = []
+        for name, numbers in curve.values.items():
+            values = np.asarray(numbers, dtype=np.float64)
+            if values.shape != seconds.shape or values.ndim != 1 or not self.levels:
+                raise UsageError(
+                    f"a curve must have one number a level of its seconds, shape {seconds.shape}, "
+                    f"and of each metric; got {values.shape} of {name}"
+                )
+            self._values.append((name, array("d", values.tobytes())))
         # NaN fails every comparison; of an increasing sequence only the last can be infinite.
-        increasing = np.count_nonzero(seconds[1:] > seconds[:-1]) == shape[0] - 1
-        if not (increasing and self.seconds[1] > 0 and self.seconds[-1] < inf):
+        falters = b"\0" in (seconds[1:] > seconds[:-1]).tobytes()
+        if falters or not (self.seconds[1] > 0 and self.seconds[-1] < inf):
             raise UsageError(f"a curve's seconds must be above 0 and increase; got {seconds}")
 
     def slowed(self, factor: float) -> "_Replay":
@@ -165,6 +165,7 @@ class SimulatedBackend:
         self._training_seed = training_seed
         self._delay = profile.report_delay
         self._end_delay = max(profile.stop_delay, profile.report_delay)
+        self._random = profile.random
         self._price = profile.price(profile.instance_type or instance_type)
         self._heap: list[tuple[float, int, int, _Attempt | None]] = []
         self._running: dict[int, _Attempt] = {}
@@ -300,7 +301,7 @@ class SimulatedBackend:
         self._started += 1
         curve = self._curve(trial, order.config)
         delay = self._startup(order, now)
-        if profile.random:
+        if self._random:
             normal, uniform, to_failure, to_preemption = self._draws.draw(trial, order.attempt)
             delay *= exp(profile.startup_spread * normal)
             if uniform < profile.straggler_probability:

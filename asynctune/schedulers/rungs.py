@@ -78,11 +78,12 @@ class Rung:
         """Enter a value; ``inf`` stands for one that can never win."""
         below, above = self._below, self._above
         heappush(above, -heappushpop(below, -value) if below else value)
-        position = (len(below) + len(above) - 1) * self.quantile
+        n = len(below) + len(above)
+        position = (n - 1) * self.quantile
         whole = int(position)
         while len(below) <= whole:
             heappush(below, -heappop(above))
-        if len(below) + len(above) > 1:
+        if n > 1:
             fraction = position - whole
             low = -below[0]
             # An infinite upper neighbour would make the cut-off infinite, and diverged trials win.
