@@ -91,6 +91,10 @@ METHODS: Final[dict[str, Callable[[Problem, Mapping[str, Any]], Pair]]] = {
 """Makers of (scheduler, searcher) by the method's name, in the order they are shown in."""
 
 
+REFERENCE_METHODS: Final = ("RS", "BO", "ASHA", "MOBSTER")
+"""The methods of the worker-scaling study, which a study compares unless told otherwise."""
+
+
 def make_method(name: str, problem: Problem, options: Mapping[str, Any] | None = None) -> Pair:
     """Return scheduler and searcher of the method called `name`.
 

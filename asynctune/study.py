@@ -13,7 +13,7 @@ from asynctune.benchmark import Benchmark, load_benchmark
 from asynctune.exceptions import UsageError
 from asynctune.experiment import Experiment, check_folder, scheduler_seed
 from asynctune.files import replaced_atomically
-from asynctune.methods import METHODS
+from asynctune.methods import METHODS, REFERENCE_METHODS
 from asynctune.processes import Progress, run_parallel
 from asynctune.stopping import StoppingCriterion
 
@@ -48,7 +48,7 @@ class StudyPlan:
     tag: str
     benchmark: str | Benchmark
     random_seed: int
-    methods: Sequence[str] = tuple(METHODS)
+    methods: Sequence[str] = REFERENCE_METHODS
     n_workers: Sequence[int]
     num_seeds: int = 1
     start_seed: int = 0

@@ -9,7 +9,7 @@ import click
 
 from asynctune.cli import options
 from asynctune.cli.display import Reporter, make_reporter
-from asynctune.methods import METHODS
+from asynctune.methods import REFERENCE_METHODS
 from asynctune.study import StudyPlan, known_random_seed, open_study, run_experiments
 from asynctune.wording import plural
 
@@ -31,7 +31,7 @@ from asynctune.wording import plural
     "--method",
     "methods",
     type=options.NameList(),
-    default=",".join(METHODS),
+    default=",".join(REFERENCE_METHODS),
     help="Methods to compare.",
 )
 @click.option("--num-seeds", type=click.IntRange(min=1), default=1, help="Number of repetitions.")
