@@ -7,6 +7,7 @@ from asynctune.exceptions import UsageError, check_type
 from asynctune.schedulers.asha import ASHA
 from asynctune.schedulers.base import Scheduler
 from asynctune.schedulers.fifo import FIFO
+from asynctune.schedulers.hyperband import Hyperband
 from asynctune.searchers.base import Searcher
 from asynctune.searchers.random import InitialConfigs, RandomSearcher
 from asynctune.space import Config, ConfigSpace
@@ -17,6 +18,7 @@ _ASHA_OPTIONS: Final = {
     "reduction_factor": float,
     "continue_in_place": bool,
 }
+_HYPERBAND_OPTIONS: Final = _ASHA_OPTIONS | {"brackets": int, "shared_rungs": bool}
 _MODEL_OPTIONS: Final = {"num_init_random": int, "max_data": int}
 
 
@@ -82,11 +84,18 @@ def _mobster(problem: Problem, options: Mapping[str, Any]) -> Pair:
     return Pair(ASHA(max_resource=problem.max_resource, **rungs), searcher)
 
 
+def _hyperband(problem: Problem, options: Mapping[str, Any]) -> Pair:
+    _check(options, _HYPERBAND_OPTIONS)
+    scheduler = Hyperband(max_resource=problem.max_resource, seed=problem.seed, **options)
+    return Pair(scheduler, RandomSearcher(problem.initial()))
+
+
 METHODS: Final[dict[str, Callable[[Problem, Mapping[str, Any]], Pair]]] = {
     "RS": _random_search,
     "BO": _bayesian_optimisation,
     "ASHA": _asha,
     "MOBSTER": _mobster,
+    "Hyperband": _hyperband,
 }
 """Makers of (scheduler, searcher) by the method's name, in the order they are shown in."""
 

@@ -5,23 +5,26 @@ import json
 import pytest
 
 from asynctune.exceptions import UsageError
-from asynctune.methods import METHODS, Problem, make_method
+from asynctune.methods import METHODS, REFERENCE_METHODS, Problem, make_method
 from asynctune.schedulers.asha import ASHA
 from asynctune.schedulers.fifo import FIFO
+from asynctune.schedulers.hyperband import Hyperband
 from asynctune.searchers.base import NO_SNAPSHOT
 from asynctune.space import ConfigSpace, uniform
 
+SCHEDULERS = {"RS": FIFO, "BO": FIFO, "ASHA": ASHA, "MOBSTER": ASHA, "Hyperband": Hyperband}
 PROBLEM = Problem(ConfigSpace({"x": uniform(0, 1), "y": uniform(0, 1)}), 27, 5)
 
 
 def test_the_names_are_those_that_users_know():
-    assert list(METHODS) == ["RS", "BO", "ASHA", "MOBSTER"]
+    assert list(METHODS) == ["RS", "BO", "ASHA", "MOBSTER", "Hyperband"]
+    assert list(METHODS)[:4] == list(REFERENCE_METHODS)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_scheduler_and_searcher_of_a_method(name):
     scheduler, searcher = make_method(name, PROBLEM)
-    assert isinstance(scheduler, ASHA if name in ("ASHA", "MOBSTER") else FIFO)
+    assert isinstance(scheduler, SCHEDULERS[name])
     assert searcher.needs_data == (name in ("BO", "MOBSTER"))
     for part in (scheduler, searcher):
         told = part.describe()
@@ -52,6 +55,7 @@ def test_points_to_evaluate_come_first():
     [
         ("BO", {"num_init_random": 4}),
         ("ASHA", {"type": "stopping", "grace_period": 2}),
+        ("Hyperband", {"brackets": 2, "shared_rungs": True, "type": "stopping"}),
         ("ASHA", {"reduction_factor": 2, "continue_in_place": False}),
         ("MOBSTER", {"type": "stopping", "num_init_random": 4, "max_data": 50}),
     ],
@@ -65,12 +69,17 @@ def test_options_reach_their_part(name, options):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("asha", {}, "method must be one of RS, BO, ASHA, MOBSTER; got 'asha'"),
+        ("asha", {}, "method must be one of RS, BO, ASHA, MOBSTER, .*; got 'asha'"),
         ("RS", {"type": "stopping"}, "the method's options are: none; got 'type'"),
-        ("BO", {"grace_period": 1}, "the method's options are: num_init_random, max_data; got 'grace"),
+        (
+            "BO",
+            {"grace_period": 1},
+            "the method's options are: num_init_random, max_data; got 'grace",
+        ),
         ("ASHA", {"num_init_random": 1}, "type, grace_period, .*; got 'num_init_random'"),
         ("ASHA", {"type": "hasty"}, "type must be one of promotion, stopping; got 'hasty'"),
         ("MOBSTER", {"grace_period": 0}, "grace_period must lie between 1 and max_resource 27"),
+        ("Hyperband", {"shared_rungs": 1}, "shared_rungs must be of type bool; got 1"),
         ("MOBSTER", {"speed": 0}, "got 'speed'"),
     ],
 )

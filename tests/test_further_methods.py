@@ -1,0 +1,31 @@
+"""Whole experiments of the methods beyond those of the reference study."""
+
+import random
+
+import pytest
+from small_experiments import journal_of, small_experiment
+
+from asynctune.experiment import JOURNAL, RESULTS
+
+CUTS = 5
+METHODS = {
+    "Hyperband": {"method": "Hyperband"},
+    "Hyperband, stopping": {
+        "method": "Hyperband",
+        "method_options": {"type": "stopping", "shared_rungs": True},
+    },
+}
+
+
+@pytest.mark.parametrize("profile", ["local", "sagemaker"])
+@pytest.mark.parametrize("method", METHODS)
+def test_goes_on_after_a_kill_as_if_nothing_had_happened(tmp_path, method, profile):
+    experiment = small_experiment(
+        **METHODS[method], profile=profile, bounds={"max_wallclock_time": 2500.0}
+    )
+    whole = journal_of(experiment, tmp_path)
+    assert len(whole) > 10_000
+    for cut in random.Random(1).sample(range(len(whole)), CUTS):
+        (tmp_path / JOURNAL).write_bytes(whole[:cut])
+        (tmp_path / RESULTS).unlink()
+        assert journal_of(experiment, tmp_path) == whole, f"cut at byte {cut}"
