@@ -40,7 +40,8 @@ class ASHA:
     value is at or below the cut-off, and is stopped for good otherwise.
 
     A report beyond a rung's level, from a script that does not report every level, enters that
-    rung with the value it brings. A trial whose value is not finite goes no further.
+    rung with the value it brings; one at `max_resource` completes the trial, whatever rungs it
+    has passed by. A trial whose value is not finite goes no further.
 
     Args:
         max_resource: Resource level at which a trial is complete.
@@ -122,12 +123,11 @@ class ASHA:
             self._last[trial] = value
             return CONTINUE
         self._last.pop(trial, None)
+        if resource >= self.max_resource:
+            return self._complete(trial, rung, value)
         decision = CONTINUE
         while decision.action == "continue" and resource >= self._milestones[rung]:
             self._queue.observe(trial, self._milestones[rung], value)
-            if rung == len(self.rungs):
-                self._leave(trial)
-                return COMPLETE
             decision = self._decide(trial, rung, value)
             rung += 1
         return decision
@@ -156,6 +156,15 @@ class ASHA:
         if self._type == "stopping" or self._in_place:
             return self.max_resource
         return self._milestones[rung]
+
+    def _complete(self, trial: int, rung: int, value: float) -> Decision:
+        """Enter a trial that is complete into the rungs that it has passed by unreported."""
+        for passed in self.rungs[rung:]:
+            self._queue.observe(trial, passed.level, value)
+            passed.enter(value)
+        self._queue.observe(trial, self.max_resource, value)
+        self._leave(trial)
+        return COMPLETE
 
     def _leave(self, trial: int, *, failed: bool = False) -> None:
         self._next.pop(trial, None)
