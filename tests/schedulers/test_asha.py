@@ -4,9 +4,9 @@ from math import inf
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from asynctune.exceptions import IllegalEventError, UsageError
 from asynctune.schedulers.asha import ASHA
@@ -88,12 +88,17 @@ class Reference:
             self.since[trial] = value
             return action
         self.since.pop(trial, None)
+        if resource >= self.max:
+            for level in self.levels[self.milestone[trial] :]:
+                self.observed.append((trial, level, value))
+                self.entries[level].append((value, trial))
+                self.promoted[level].add(trial)
+            self.observed.append((trial, self.max, value))
+            self.running.remove(trial)
+            return "complete"
         while action == "continue" and resource >= self.milestones[self.milestone[trial]]:
             level = self.milestones[self.milestone[trial]]
             self.observed.append((trial, level, value))
-            if level == self.max:
-                self.running.remove(trial)
-                return "complete"
             self.entries[level].append((value, trial))
             if self.kind == "stopping":
                 if value < inf and (self.cutoff(level) is None or self.passes(level, value)):
@@ -124,10 +129,10 @@ class Machine(RuleBasedStateMachine):
         eta=st.sampled_from([2, 3, 1.5]),
         kind=st.sampled_from(["promotion", "stopping"]),
         in_place=st.booleans(),
-        size=st.sampled_from([3, 8, 10**6]),
+        size=st.sampled_from([6, 10**6, 10**6]),
     )
     def setup(self, max_resource, grace, eta, kind, in_place, size):
-        assume(grace <= max_resource)
+        grace = min(grace, max_resource)
         self.asha = ASHA(
             max_resource=max_resource,
             type=kind,
@@ -143,13 +148,13 @@ class Machine(RuleBasedStateMachine):
         self.failed = set()
 
     def choose(self, data, among):
-        assume(among)
         return data.draw(st.sampled_from(sorted(among)))
 
     @rule(new=st.sampled_from([True, True, True, False]), times=st.integers(1, 4))
     def ask(self, new, times):
         for _ in range(times):
-            self.ask_once(new)
+            if len(self.reference.running) < 6:
+                self.ask_once(new)
 
     def ask_once(self, new):
         action = self.asha.next(new=new)
@@ -190,13 +195,23 @@ class Machine(RuleBasedStateMachine):
         cutoff = self.reference.cutoff(level)
         assert why.cutoff == (None if cutoff is None else pytest.approx(cutoff, rel=1e-14))
 
+    @precondition(lambda self: self.reference.running)
     @rule(
         data=st.data(),
         step=st.sampled_from([1, 1, 1, 2, 5]),
-        value=st.one_of(
-            st.integers(0, 6).map(float), st.floats(-1e3, 1e3), st.sampled_from([inf, 0.0])
+        values=st.lists(
+            st.one_of(
+                st.integers(0, 6).map(float), st.floats(-1e3, 1e3), st.sampled_from([inf, 0.0])
+            ),
+            min_size=1,
+            max_size=8,
         ),
     )
+    def reports(self, data, step, values):
+        for value in values:
+            if self.reference.running:
+                self.report(data, step, value)
+
     def report(self, data, step, value):
         trial = self.choose(data, self.reference.running)
         resource = min(self.reached[trial] + step, self.reference.max)
@@ -204,7 +219,7 @@ class Machine(RuleBasedStateMachine):
             # The trial ends by itself there; only scripts that do not report it go beyond.
             resource = min(resource, self.reference.until(trial) + (step == 5))
         resource = min(max(resource, self.reached[trial] + 1), self.reference.max)
-        assume(resource > self.reached[trial])
+        assert resource > self.reached[trial]
         self.reached[trial] = resource
         decision = self.asha.report(trial, resource, value)
         action = self.reference.report(trial, resource, value)
@@ -218,6 +233,7 @@ class Machine(RuleBasedStateMachine):
         if value == inf:
             assert action != "continue" or resource < max(self.reference.milestones)
 
+    @precondition(lambda self: len(self.reference.running) > 3)
     @rule(data=st.data(), failed=st.booleans())
     def end_running(self, data, failed):
         trial = self.choose(data, self.reference.running)
@@ -225,6 +241,7 @@ class Machine(RuleBasedStateMachine):
         self.reference.ended(trial, failed)
         self.failed |= {trial} if failed else set()
 
+    @precondition(lambda self: len(self.paused) > 3)
     @rule(data=st.data())
     def stop_while_it_pauses(self, data):
         trial = self.choose(data, self.paused)
@@ -262,8 +279,8 @@ class Machine(RuleBasedStateMachine):
 TestASHA = Machine.TestCase
 TestASHA.settings = settings(
     derandomize=True,
-    max_examples=120,
-    stateful_step_count=60,
+    max_examples=150,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
@@ -277,7 +294,7 @@ def running(asha, n):
     for k in range(n):
         assert asha.next() == Propose(k, len(asha.snapshot().observations))
         asha.accept(Proposal(k, {"x": k}))
-        assert asha.next() == Start(k, asha.next.__self__._until(0))
+        assert asha.next() == Start(k, asha._until(0))
     return asha
 
 
@@ -332,6 +349,16 @@ def test_a_report_beyond_several_rungs_enters_all_that_let_it_pass():
     assert asha.report(1, 10, 6.0) == ("stop", (1, 6.0, 2, pytest.approx(5 + 1 / 3)))
     assert [len(rung) for rung in asha.rungs] == [2, 1, 1]
     assert asha.report(0, 27, 1.0).action == "complete"
+
+
+def test_a_report_at_the_last_level_completes_whatever_was_passed_by():
+    asha = running(ASHA(max_resource=9, continue_in_place=False), 2)
+    assert asha.report(0, 1, 1.0).action == "pause"
+    assert asha.report(1, 9, 2.0).action == "complete"
+    assert [len(rung) for rung in asha.rungs] == [2, 1]
+    assert [rung.waiting() for rung in asha.rungs] == [1, 0]
+    assert [o.resource for o in asha.snapshot().observations] == [1, 1, 3, 9]
+    assert asha.next()[:2] == (0, 3)
 
 
 def test_a_trial_that_ends_early_counts_with_its_last_value():
