@@ -574,6 +574,18 @@ def test_a_script_that_pauses_beyond_its_rung_goes_on_beyond_it():
     assert ledger.observe(report(order, 0, 2)).decision.action == "pause"
 
 
+def test_a_checkpoint_lies_within_the_training():
+    ledger = make_ledger("new attempts", n_workers=2)
+    orders = [started(ledger), started(ledger)]
+    for k, value in ((0, 1.0), (1, 2.0)):
+        ledger.observe(report(orders[k], 0, 1, value))
+    for index, level in enumerate(range(2, MAX + 3), start=1):  # its pause took long to arrive
+        assert ledger.observe(report(orders[0], index, level)).status == "late"
+    ledger.observe(Paused(2.0, 0, 0, MAX + 2))
+    order = ledger.next(2.0).order
+    assert (order.trial, order.from_resource, order.until) == (0, MAX, MAX)
+
+
 def test_a_script_that_pauses_without_progress_has_failed():
     ledger = make_ledger("new attempts", n_workers=1)
     started(ledger)

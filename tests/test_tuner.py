@@ -51,11 +51,13 @@ class RealBackend:
         train: The training; commands cancel it.
         start_seconds: How long a start command takes.
         levels: The last level.
+        tells_start: Whether it tells that an attempt has started.
     """
 
     virtual_time = False
 
-    def __init__(self, tasks, train, start_seconds=0.0, levels=4):
+    def __init__(self, tasks, train, start_seconds=0.0, levels=4, tells_start=True):
+        self.tells_start = tells_start
         self.tasks, self.train, self.start_seconds = tasks, train, start_seconds
         self.levels = levels
         self.queue, self.arrived = deque(), anyio.Event()
@@ -84,7 +86,8 @@ class RealBackend:
             reports.append(resource)
             self.put(Report(self.clock(), *key, index, resource, {"loss": loss}))
 
-        self.put(Started(self.clock(), *key))
+        if self.tells_start:
+            self.put(Started(self.clock(), *key))
         with self.scopes[key]:
             await self.train(order, report)
         whole = order.until == self.levels or ("stop", *key) in self.log
@@ -163,7 +166,7 @@ def really(path, train, *, ledger, searcher=None, start_seconds=0.0, during=None
         writer = open_journal(path)
         try:
             async with anyio.create_task_group() as tasks:
-                backend = RealBackend(tasks, train, start_seconds)
+                backend = RealBackend(tasks, train, start_seconds, tells_start=not start_seconds)
                 tuner = Tuner(
                     ledger,
                     backend,
@@ -597,6 +600,24 @@ def test_a_retry_waits_out_its_back_off_and_others_go_first(tmp_path):
     outcome, _ = virtually(tmp_path / "j", backend, ledger)
     starts = [entry for entry in backend.log if entry[1] == "start"]
     # Its worker went to another trial meanwhile, so it waits for that one, without turning.
+    assert starts == [(0.0, "start", 0, 0), (5.0, "start", 1, 0), (20.0, "start", 0, 1)]
+    assert outcome == ("max_trials", 21.0)
+
+
+def test_a_retry_waits_for_capacity_without_turning(tmp_path):
+    backend = Scripted(
+        [
+            CapacityChanged(0.0, 1, "quota"),
+            Failed(5.0, 0, 0, Cause.INFRASTRUCTURE, "gone"),
+            report(20.0, 1, 0, 4),
+            Ended(20.0, 1, 0),
+            report(21.0, 0, 0, 4, attempt=1),
+            Ended(21.0, 0, 1),
+        ]
+    )
+    ledger = make_ledger(n_workers=2, max_trials=2, retries=RetryPolicy(backoff=8.0))
+    outcome, _ = virtually(tmp_path / "j", backend, ledger)
+    starts = [entry for entry in backend.log if entry[1] == "start"]
     assert starts == [(0.0, "start", 0, 0), (5.0, "start", 1, 0), (20.0, "start", 0, 1)]
     assert outcome == ("max_trials", 21.0)
 
