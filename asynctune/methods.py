@@ -8,6 +8,7 @@ from asynctune.schedulers.asha import ASHA
 from asynctune.schedulers.base import Scheduler
 from asynctune.schedulers.fifo import FIFO
 from asynctune.schedulers.hyperband import Hyperband
+from asynctune.schedulers.one_epoch import OneEpoch
 from asynctune.searchers.base import Searcher
 from asynctune.searchers.random import InitialConfigs, RandomSearcher
 from asynctune.space import Config, ConfigSpace
@@ -90,12 +91,19 @@ def _hyperband(problem: Problem, options: Mapping[str, Any]) -> Pair:
     return Pair(scheduler, RandomSearcher(problem.initial()))
 
 
+def _one_epoch(problem: Problem, options: Mapping[str, Any]) -> Pair:
+    _check(options, {"k": int, "grace_period": int})
+    scheduler = OneEpoch(max_resource=problem.max_resource, **options)
+    return Pair(scheduler, RandomSearcher(problem.initial()))
+
+
 METHODS: Final[dict[str, Callable[[Problem, Mapping[str, Any]], Pair]]] = {
     "RS": _random_search,
     "BO": _bayesian_optimisation,
     "ASHA": _asha,
     "MOBSTER": _mobster,
     "Hyperband": _hyperband,
+    "OneEpoch": _one_epoch,
 }
 """Makers of (scheduler, searcher) by the method's name, in the order they are shown in."""
 

@@ -3,9 +3,10 @@
 import random
 
 import pytest
-from small_experiments import journal_of, small_experiment
+from small_experiments import CLUSTERS, journal_of, small_experiment
 
-from asynctune.experiment import JOURNAL, RESULTS
+from asynctune.experiment import JOURNAL, RESULTS, read_metadata, run_experiment
+from asynctune.explain import explain
 
 CUTS = 5
 METHODS = {
@@ -14,6 +15,7 @@ METHODS = {
         "method": "Hyperband",
         "method_options": {"type": "stopping", "shared_rungs": True},
     },
+    "OneEpoch": {"method": "OneEpoch", "method_options": {"k": 2}},
 }
 
 
@@ -29,3 +31,14 @@ def test_goes_on_after_a_kill_as_if_nothing_had_happened(tmp_path, method, profi
         (tmp_path / JOURNAL).write_bytes(whole[:cut])
         (tmp_path / RESULTS).unlink()
         assert journal_of(experiment, tmp_path) == whole, f"cut at byte {cut}"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("cluster", ["faults", "diverging", "late reports"])
+def test_every_trial_has_a_story(tmp_path, method, cluster):
+    experiment = small_experiment(**METHODS[method], **CLUSTERS[cluster])
+    run_experiment(experiment, tmp_path)
+    trials = read_metadata(tmp_path)["n_trials"]
+    assert trials > 12
+    for trial in range(trials):
+        assert explain(tmp_path, trial)

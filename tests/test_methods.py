@@ -9,15 +9,23 @@ from asynctune.methods import METHODS, REFERENCE_METHODS, Problem, make_method
 from asynctune.schedulers.asha import ASHA
 from asynctune.schedulers.fifo import FIFO
 from asynctune.schedulers.hyperband import Hyperband
+from asynctune.schedulers.one_epoch import OneEpoch
 from asynctune.searchers.base import NO_SNAPSHOT
 from asynctune.space import ConfigSpace, uniform
 
-SCHEDULERS = {"RS": FIFO, "BO": FIFO, "ASHA": ASHA, "MOBSTER": ASHA, "Hyperband": Hyperband}
+SCHEDULERS = {
+    "RS": FIFO,
+    "BO": FIFO,
+    "ASHA": ASHA,
+    "MOBSTER": ASHA,
+    "Hyperband": Hyperband,
+    "OneEpoch": OneEpoch,
+}
 PROBLEM = Problem(ConfigSpace({"x": uniform(0, 1), "y": uniform(0, 1)}), 27, 5)
 
 
 def test_the_names_are_those_that_users_know():
-    assert list(METHODS) == ["RS", "BO", "ASHA", "MOBSTER", "Hyperband"]
+    assert list(METHODS) == ["RS", "BO", "ASHA", "MOBSTER", "Hyperband", "OneEpoch"]
     assert list(METHODS)[:4] == list(REFERENCE_METHODS)
 
 
@@ -56,6 +64,7 @@ def test_points_to_evaluate_come_first():
         ("BO", {"num_init_random": 4}),
         ("ASHA", {"type": "stopping", "grace_period": 2}),
         ("Hyperband", {"brackets": 2, "shared_rungs": True, "type": "stopping"}),
+        ("OneEpoch", {"k": 3, "grace_period": 2}),
         ("ASHA", {"reduction_factor": 2, "continue_in_place": False}),
         ("MOBSTER", {"type": "stopping", "num_init_random": 4, "max_data": 50}),
     ],
@@ -79,6 +88,8 @@ def test_options_reach_their_part(name, options):
         ("ASHA", {"num_init_random": 1}, "type, grace_period, .*; got 'num_init_random'"),
         ("ASHA", {"type": "hasty"}, "type must be one of promotion, stopping; got 'hasty'"),
         ("MOBSTER", {"grace_period": 0}, "grace_period must lie between 1 and max_resource 27"),
+        ("OneEpoch", {"k": 0}, "k must be at least 1; got 0"),
+        ("OneEpoch", {"k": 2.5}, "k must be of type int; got 2.5"),
         ("Hyperband", {"shared_rungs": 1}, "shared_rungs must be of type bool; got 1"),
         ("MOBSTER", {"speed": 0}, "got 'speed'"),
     ],
