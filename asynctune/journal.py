@@ -88,9 +88,9 @@ def event_line(event: Event, seen: Seen) -> Line:
         line["cause"] = str(event.cause)
         # What a script wrote last may be anything, and JSON takes only what UTF-8 can tell.
         line["message"] = event.message.encode(errors="replace").decode()
-    if isinstance(event, Failed | Paused):
-        line["resource"] = event.resource
     if not isinstance(event, Started):
+        if not isinstance(event, Ended):
+            line["resource"] = event.resource
         line["cost"] = event.cost
     line["state"] = str(seen.status)
     return line

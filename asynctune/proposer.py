@@ -31,7 +31,7 @@ class Proposer(Protocol):
         """Learn what to call in the event loop when a proposal becomes ready unexpectedly."""
         ...
 
-    def request(self, k: int, snapshot: Snapshot, now: float) -> Ready | None:
+    def request(self, k: int, snapshot: Snapshot, now: float) -> Proposal | None:
         """Begin to compute proposal `k`, and return it if that needs no time at all."""
         ...
 
@@ -71,12 +71,12 @@ class InlineProposer:
     def connect(self, wake: Callable[[], None]) -> None:
         """Nothing to do: `due` says when a proposal is ready."""
 
-    def request(self, k: int, snapshot: Snapshot, now: float) -> Ready | None:
+    def request(self, k: int, snapshot: Snapshot, now: float) -> Proposal | None:
         """Compute proposal `k`; it is ready after the configured cost, without one at once."""
-        ready = Ready(self._searcher.propose(snapshot, k), self._cost)
+        proposal = self._searcher.propose(snapshot, k)
         if not self._cost:
-            return ready
-        self._ready = (now + self._cost, ready)
+            return proposal
+        self._ready = (now + self._cost, Ready(proposal, self._cost))
         return None
 
     def take(self, now: float) -> Ready | None:

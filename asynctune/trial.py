@@ -7,7 +7,6 @@ QUEUED holds a trial that is to go on (promoted, or to be tried again) and waits
 confirmation of its last attempt, or for its back-off.
 """
 
-from array import array
 from enum import StrEnum
 from typing import Final
 
@@ -124,11 +123,11 @@ class Stories:
     """The changes of state of all trials, in order, as plain numbers: there can be millions."""
 
     def __init__(self) -> None:
-        self._changes = array("d")  # of each change: the trial, the time, the state's number
+        self._changes: list[float] = []  # of each change: the trial, the time, the state's number
 
     def add(self, trial: int, time: float, state: State) -> None:
         """Note that a trial has come to a state."""
-        self._changes.extend((trial, time, _NUMBERS[state]))
+        self._changes += (trial, time, _NUMBERS[state])
 
     def of(self, trial: int) -> tuple[str, ...]:
         """Return a trial's changes of state, one text each. It takes a look at all of them."""

@@ -25,10 +25,10 @@ from asynctune.journal import (
     request_line,
 )
 from asynctune.ledger import Launch, Ledger, Promise
-from asynctune.proposer import Proposer, Ready
+from asynctune.proposer import Proposer
 from asynctune.replay import Replayed
 from asynctune.schedulers.base import Propose, Wait, WaitReason
-from asynctune.searchers.base import NO_SNAPSHOT
+from asynctune.searchers.base import NO_SNAPSHOT, Proposal
 
 Observer = Callable[[Ledger, float], None]
 
@@ -164,9 +164,9 @@ class Tuner:
                 await self._backend.start(order)
         if replayed.request is not None:
             self._asked = True
-            ready = self._proposer.request(*replayed.request)
-            if ready is not None:
-                self._accept(ready)
+            proposal = self._proposer.request(*replayed.request)
+            if proposal is not None:
+                self._accept(proposal, 0.0)
 
     async def _loop(self) -> Outcome:
         ledger, backend = self.ledger, self._backend
@@ -291,15 +291,21 @@ class Tuner:
                 break
         if self._lookahead and (ahead := ledger.scheduler.ahead(self._lookahead)) is not None:
             self._propose(ahead, ahead=True)
-        idle = ledger.idle_reasons(reason)
-        if idle != self._idle:
-            self._idle = idle
-            journal.append({"t": self._now, "event": "idle", "workers": idle})
+        self._note_idle(reason)
         if launches:
             journal.sync()
         for launch in launches:
             await self._backend.start(launch.order)
         return ledger.over()
+
+    def _note_idle(self, reason: WaitReason) -> None:
+        """Note why workers are idle, if that has changed; `reason` is the free ones'."""
+        if len(self.ledger.busy) == self.ledger.n_workers and not self._idle:
+            return
+        idle = self.ledger.idle_reasons(reason)
+        if idle != self._idle:
+            self._idle = idle
+            self._journal.append({"t": self._now, "event": "idle", "workers": idle})
 
     def _propose(self, step: Propose, *, ahead: bool) -> None:
         """Ask for a proposal; one that needs no time is there at once, and in the same line."""
@@ -307,24 +313,24 @@ class Tuner:
         snapshot = NO_SNAPSHOT
         if self._proposer.needs_data:
             snapshot = self.ledger.scheduler.snapshot()
-        ready = self._proposer.request(step.k, snapshot, self._now)
-        if ready is None:
+        proposal = self._proposer.request(step.k, snapshot, self._now)
+        if proposal is None:
             self._asked = True
             self._journal.append(request)
             self._accept_if_ready()
         else:
-            self._accept(ready, request)
+            self._accept(proposal, 0.0, request)
 
     def _accept_if_ready(self) -> None:
         ready = self._proposer.take(self._now) if self._asked else None
         if ready is not None:
-            self._accept(ready)
+            self._accept(ready.proposal, ready.cost)
 
-    def _accept(self, ready: Ready, request: Line | None = None) -> None:
+    def _accept(self, proposal: Proposal, cost: float, request: Line | None = None) -> None:
         """Take a proposal; `request` is what asked for it, unless the journal has that already."""
         self._asked = False
-        self.ledger.accept(ready.proposal)
-        self._journal.append(proposal_line(self._now, ready.proposal, ready.cost, request))
+        self.ledger.accept(proposal)
+        self._journal.append(proposal_line(self._now, proposal, cost, request))
 
     def _end_instant(self, reason: str | None) -> None:
         if reason is not None:

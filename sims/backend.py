@@ -31,6 +31,58 @@ _SECONDS_AN_HOUR: Final = 3600.0
 _ZERO: Final = bytes(8)
 
 
+class _Replay:
+    """A curve that is replayed level by level.
+
+    Attributes:
+        levels: Number of levels.
+        numbers: In one array, which is quick to make and to read and takes little room: the
+            seconds from the start of training to the end of levels 0, 1, ..., then for each
+            metric a 0 and its values after levels 1, 2, ...
+        source: Where each level comes from, or None.
+    """
+
+    __slots__ = ("_names", "levels", "numbers", "source")
+
+    def __init__(self, curve: Curve, metric: str) -> None:
+        if metric not in curve.values:
+            names = ", ".join(curve.values) or "nothing"
+            raise UsageError(f"the blackbox must return the metric {metric!r}; got {names}")
+        seconds = np.asarray(curve.seconds, dtype=np.float64)
+        columns = [_ZERO, seconds.tobytes()]
+        for name, numbers in curve.values.items():
+            values = np.asarray(numbers, dtype=np.float64)
+            if values.shape != seconds.shape or values.ndim != 1 or not values.size:
+                raise UsageError(
+                    f"a curve must have one number a level of its seconds, shape {seconds.shape}, "
+                    f"and of each metric; got {values.shape} of {name}"
+                )
+            columns += (_ZERO, values.tobytes())
+        self.levels = levels = len(seconds)
+        self.numbers: array[float] = array("d", b"".join(columns))
+        self.source = curve.source
+        self._names = tuple(curve.values)
+        # NaN fails every comparison; of an increasing sequence only the last can be infinite.
+        falters = b"\0" in (seconds[1:] > seconds[:-1]).tobytes()
+        if falters or not (self.numbers[1] > 0 and self.numbers[levels] < inf):
+            raise UsageError(f"a curve's seconds must be above 0 and increase; got {seconds}")
+
+    def slowed(self, factor: float) -> "_Replay":
+        """Return the same curve on a worker that takes `factor` times as long."""
+        other, after = copy(self), self.levels + 1
+        other.numbers = array("d", [s * factor for s in self.numbers[:after]])
+        other.numbers += self.numbers[after:]
+        return other
+
+    def metrics(self, level: int) -> dict[str, float]:
+        """Return the metrics after `level` levels."""
+        found, at = {}, level
+        for name in self._names:
+            at += self.levels + 1
+            found[name] = self.numbers[at]
+        return found
+
+
 class _Attempt:
     """One attempt under simulation.
 
@@ -55,12 +107,12 @@ class _Attempt:
         "trial",
     )
 
-    def __init__(self, number: int, order: Order, curve: "_Replay", begun: float) -> None:
+    def __init__(self, number: int, order: Order, curve: _Replay, begun: float) -> None:
         self.number = number
         self.trial = order.trial
         self.attempt = order.attempt
         self.curve = curve
-        self.seconds: array[float] = curve.seconds
+        self.seconds = curve.numbers
         self.from_level = self.level = level = order.from_resource
         self.base: float = self.seconds[level]
         self.last = last = min(order.until, curve.levels)  # the last level that it will report
@@ -73,60 +125,11 @@ class _Attempt:
 
     def level_at(self, time: float) -> int:
         """Return the last level that the script has finished at `time`."""
-        seconds = self.seconds
         elapsed = time - self.begun + self.base
         level = self.level
-        while level < self.last and seconds[level + 1] <= elapsed:
+        while level < self.last and self.seconds[level + 1] <= elapsed:
             level += 1
         return level
-
-
-class _Replay:
-    """A curve that is replayed level by level; most are left after a few levels.
-
-    Attributes:
-        levels: Number of levels.
-        seconds: Seconds from the start of training to the end of each level; 0 for level 0.
-        source: Where each level comes from, or None.
-    """
-
-    __slots__ = ("_values", "levels", "seconds", "source")
-
-    def __init__(self, curve: Curve, metric: str) -> None:
-        seconds = np.asarray(curve.seconds, dtype=np.float64)
-        if metric not in curve.values:
-            names = ", ".join(curve.values) or "nothing"
-            raise UsageError(f"the blackbox must return the metric {metric!r}; got {names}")
-        # Copies, as the blackbox's arrays are its own; of these a single item comes quickly.
-        self.levels = seconds.size
-        self.seconds: array[float] = array("d", _ZERO + seconds.tobytes())
-        self.source = curve.source
-        self._values: list[tuple[str, array[float]]] = []
-        for name, numbers in curve.values.items():
-            values = np.asarray(numbers, dtype=np.float64)
-            if values.shape != seconds.shape or values.ndim != 1 or not self.levels:
-                raise UsageError(
-                    f"a curve must have one number a level of its seconds, shape {seconds.shape}, "
-                    f"and of each metric; got {values.shape} of {name}"
-                )
-            self._values.append((name, array("d", values.tobytes())))
-        # NaN fails every comparison; of an increasing sequence only the last can be infinite.
-        falters = b"\0" in (seconds[1:] > seconds[:-1]).tobytes()
-        if falters or not (self.seconds[1] > 0 and self.seconds[-1] < inf):
-            raise UsageError(f"a curve's seconds must be above 0 and increase; got {seconds}")
-
-    def slowed(self, factor: float) -> "_Replay":
-        """Return the same curve on a worker that takes `factor` times as long."""
-        other = copy(self)
-        other.seconds = array("d", [s * factor for s in self.seconds])
-        return other
-
-    def metrics(self, level: int) -> dict[str, float]:
-        """Return the metrics after `level` levels."""
-        found = {}
-        for name, values in self._values:
-            found[name] = values[level - 1]
-        return found
 
 
 class SimulatedBackend:
@@ -355,7 +358,7 @@ class SimulatedBackend:
         if entry is not None:
             number, entry.key = entry.number, self._pushed
         item = (time, number, self._pushed, entry)
-        if self._hole:
+        if self._hole and self._turn is None:
             self._hole = False
             heapreplace(self._heap, item)
         else:
@@ -364,13 +367,13 @@ class SimulatedBackend:
     def _due(self) -> float:
         """Return when the next event is due; inf if there is none."""
         heap = self._heap
-        turn = self._turn
-        if turn is not None:
-            self._turn = None
-            self._push(self._next_time(turn), turn)
-        elif self._hole:
+        if self._hole:
             self._hole = False
-            heappop(heap)
+            turn, self._turn = self._turn, None
+            if turn is None:
+                heappop(heap)
+            else:
+                heapreplace(heap, (self._next_time(turn), turn.number, turn.key, turn))
         while heap:
             time, _, key, entry = heap[0]
             if entry is None or entry.key == key:
