@@ -195,7 +195,7 @@ class Tuner:
             if not batch:
                 batch = await self._wait(until)
             elif batch[0].time > self._now:
-                self._now = batch[0].time
+                self._now = min(batch[0].time, self._deadline)
 
     def _until(self) -> float:
         """Return when something is due besides events."""
@@ -219,12 +219,14 @@ class Tuner:
                 batch = await self._backend.events(until)
             self._wait_scope = None
             self._woken = False
-        now = batch[0].time if batch else min(self._clock(), until)
+        now = min(batch[0].time, self._deadline) if batch else min(self._clock(), until)
         self._now = max(self._now, now)
         return batch
 
     def _take(self, event: Event) -> Awaitable[None] | None:
         """Take an event, and return the command that was decided on, yet to be carried out."""
+        if event.time > self._deadline:
+            return None  # by then the experiment was over
         seen = self.ledger.observe(event)
         if seen is None:
             return None
