@@ -13,6 +13,26 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+class _Words:
+    """A column of texts of which there are few different ones."""
+
+    def __init__(self) -> None:
+        self._numbers = array("i")
+        self._known: dict[str, int] = {}
+
+    def append(self, word: str) -> None:
+        """Add a row."""
+        self._numbers.append(self._known.setdefault(word, len(self._known)))
+
+    def series(self) -> "pl.Series":
+        """Return the column."""
+        import numpy as np
+        import polars as pl
+
+        words = pl.Series(list(self._known), dtype=pl.String)
+        return words.gather(np.frombuffer(self._numbers, dtype=np.int32))
+
+
 class _Columns:
     """The table's columns while they grow; arrays take an eighth of the room of lists."""
 
@@ -22,25 +42,33 @@ class _Columns:
         self.time = array("d")
         self.cost = array("d")
         self.metrics: dict[str, array[float]] = {}
-        self.words: tuple[list[str], list[str], list[str]] = ([], [], [])
-        self.configs: list[Mapping[str, Any]] = []
+        self.decision = _Words()
+        self.status = _Words()
+        self.source = _Words()
+        self.configs: dict[str, list[Any]] = {}  # by name, then by trial
 
     def add(self, line: Line, cost: float) -> None:
         """Add a report; `cost` is what the trial's earlier attempts cost."""
+        row = len(self.trial)
         self.trial.append(line["trial"])
         self.resource.append(line["resource"])
         self.time.append(line["t"])
         self.cost.append(cost + line["cost"])
-        row = len(self.trial) - 1
         for name, value in line["metrics"].items():
-            column = self.metrics.setdefault(name, array("d"))
+            column = self.metrics.get(name)
+            if column is None:
+                column = self.metrics[name] = array("d")
             if len(column) < row:  # reports before did not have this metric
                 column.extend([nan] * (row - len(column)))
             column.append(decode_number(value))
-        decision, status, source = self.words
-        decision.append(line.get("decision", ""))
-        status.append(line["status"])
-        source.append(line["source"])
+        self.decision.append(line.get("decision", ""))
+        self.status.append(line["status"])
+        self.source.append(line["source"])
+
+    def add_config(self, config: Mapping[str, Any]) -> None:
+        """Add the config of the next trial."""
+        for name, value in config.items():
+            self.configs.setdefault(name, []).append(value)
 
 
 def reports_frame(lines: Iterable[Line], resource: str) -> "pl.DataFrame":
@@ -61,30 +89,31 @@ def reports_frame(lines: Iterable[Line], resource: str) -> "pl.DataFrame":
         if event == "report":
             columns.add(line, spent.get(line["trial"], 0.0))
         elif event == "proposal_ready" and line["config"] is not None:
-            columns.configs.append(line["config"])
+            columns.add_config(line["config"])
         elif event in ("paused", "ended", "failed"):
             spent[line["trial"]] = spent.get(line["trial"], 0.0) + line["cost"]
     n = len(columns.trial)
     for values in columns.metrics.values():
         values.extend([nan] * (n - len(values)))
-    decision, status, source = columns.words
     frame = pl.DataFrame(
         {
             "trial_id": np.frombuffer(columns.trial, dtype=np.int64),
             resource: np.frombuffer(columns.resource, dtype=np.int64),
             **{k: np.frombuffer(v, dtype=np.float64) for k, v in columns.metrics.items()},
             "tuner_time": np.frombuffer(columns.time, dtype=np.float64),
-            "decision": pl.Series(decision, dtype=pl.Categorical),
-            "status": pl.Series(status, dtype=pl.Categorical),
-            "source": pl.Series(source, dtype=pl.Categorical),
+            "decision": columns.decision.series(),
+            "status": columns.status.series(),
+            "source": columns.source.series(),
             "cost_usd": np.frombuffer(columns.cost, dtype=np.float64),
         }
-    ).with_columns(pl.col("decision", "status", "source").cast(pl.String))
+    )
     if not n:
         return frame
-    configs = pl.DataFrame(columns.configs, infer_schema_length=None)
-    configs = configs.rename({name: f"config_{name}" for name in configs.columns})
-    return frame.hstack(configs[frame["trial_id"].to_numpy()])
+    trials = frame["trial_id"].to_numpy()
+    return frame.with_columns(
+        pl.Series(f"config_{name}", values, strict=False).gather(trials)
+        for name, values in columns.configs.items()
+    )
 
 
 def write_results(lines: Iterable[Line], resource: str, path: Path) -> None:
