@@ -25,7 +25,7 @@ CASES = [
 @pytest.mark.parametrize(("statement", "kept_out"), CASES, ids=[c[0] for c in CASES])
 def test_nothing_heavy_is_imported(statement, kept_out):
     code = f"{statement}; import sys; print(*sys.modules, sep='\\n')"
-    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603 - our own interpreter
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = set(ran.stdout.split())
     assert "asynctune" in loaded
     assert not loaded & kept_out
@@ -33,7 +33,7 @@ def test_nothing_heavy_is_imported(statement, kept_out):
 
 def test_importing_the_package_takes_next_to_no_time():
     command = [sys.executable, "-X", "importtime", "-c", "import asynctune"]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own interpreter
+    ran = subprocess.run(command, check=True, capture_output=True, text=True)
     microseconds = [
         int(line.split("|")[1])
         for line in ran.stderr.splitlines()

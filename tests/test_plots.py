@@ -195,7 +195,7 @@ def test_written_files(study, tmp_path):
 def test_import_asynctune_is_light():
     code = "import sys, asynctune; print({'polars', 'altair'} & set(sys.modules))"
     command = [sys.executable, "-c", code]
-    out = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
 
 

@@ -56,7 +56,7 @@ def test_a_name_is_imported_once():
         "import asynctune; assert 'uniform' not in vars(asynctune); first = asynctune.uniform; "
         "assert vars(asynctune)['uniform'] is first"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - our own interpreter
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_misspelt_name_is_an_attribute_error():
@@ -66,4 +66,4 @@ def test_a_misspelt_name_is_an_attribute_error():
 
 def test_star_import():
     code = "from asynctune import *; assert loguniform(1, 2) and AskTell and run_experiment"
-    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - our own interpreter
+    subprocess.run([sys.executable, "-c", code], check=True)
