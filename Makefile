@@ -4,9 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TAG := tmlr-10
+PEERS := optuna botorch smac syne-tune
+# Syne Tune 0.13 needs a numpy that newer versions of Python do not have.
+PEERS_PYTHON ?= python3.11
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types unit format clean
+.PHONY: demo test lint types unit format peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/asynctune study --experiment-tag $(TAG) --benchmark transformer_wikitext2 \
@@ -32,6 +35,15 @@ unit: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What the benchmarks compare with, each in an environment of its own; `make -k peers` goes on
+# where one cannot be installed.
+peers: $(PEERS:%=.peers/%/.installed)
+
+.peers/%/.installed: benchmarks/peers/requirements/%.txt
+	test -x $(@D)/bin/python || $(PEERS_PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; see PYTHON=")'
