@@ -1,11 +1,12 @@
 """asynctune behind the same pipe as its peers."""
 
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from asynctune import AskTell, choice, lograndint, loguniform, randint, uniform
 from benchmarks.peers.space import Parameter
-from benchmarks.peers.wire import Asked, Opening
+from benchmarks.peers.wire import Asked, Opening, serve
 
 
 class Asynctune:
@@ -43,4 +44,4 @@ def _domain(p: Parameter) -> Any:  # noqa: ANN401 - a domain of asynctune
     return (loguniform if p.log else uniform)(p.low, p.high)
 
 
-make = Asynctune
+main = partial(serve, Asynctune)

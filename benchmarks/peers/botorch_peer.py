@@ -7,6 +7,7 @@ are rounded and choices are one-hot coded; both are relaxed while the acquisitio
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import botorch  # type: ignore[import-not-found]
@@ -22,7 +23,7 @@ from botorch.optim import optimize_acqf  # type: ignore[import-not-found]
 from gpytorch.mlls import ExactMarginalLogLikelihood  # type: ignore[import-not-found]
 
 from benchmarks.peers.space import Config, Parameter
-from benchmarks.peers.wire import Asked, Opening
+from benchmarks.peers.wire import Asked, Opening, serve
 
 
 class BoTorch:
@@ -111,4 +112,4 @@ def _encode(p: Parameter, config: Mapping[str, Any]) -> list[float]:
     return [(value - p.low) / (p.high - p.low)]
 
 
-make = BoTorch
+main = partial(serve, BoTorch)

@@ -1,12 +1,16 @@
-"""Optuna: its GP sampler ("GP") and its tree-structured Parzen estimator ("TPE")."""
+"""Optuna: its GP sampler ("GP") and its tree-structured Parzen estimator ("TPE").
+
+Trials with more than one level are pruned by Optuna's Hyperband.
+"""
 
 import warnings
+from functools import partial
 from typing import Any
 
 import optuna  # type: ignore[import-not-found]
 
 from benchmarks.peers.space import Parameter
-from benchmarks.peers.wire import Asked, Opening
+from benchmarks.peers.wire import Asked, Opening, serve
 
 
 class Optuna:
@@ -27,20 +31,30 @@ class Optuna:
                 seed=opening.seed, constant_liar=True, **opening.options
             )
         self._space = {p.name: _distribution(p) for p in opening.parameters}
-        self._study = optuna.create_study(sampler=sampler)
+        self._max = opening.max_resource
+        pruner = optuna.pruners.HyperbandPruner(1, max(2, self._max), 3)
+        self._study = optuna.create_study(sampler=sampler, pruner=pruner)
+        self._trials: list[optuna.Trial] = []
         for point in opening.points:
             self._study.enqueue_trial(dict(point))
 
     def ask(self) -> Asked:
         """Return a new trial."""
         trial = self._study.ask(self._space)
+        self._trials.append(trial)
         return Asked(trial.number, trial.params)
 
     def tell(self, number: int, resource: int, value: float) -> str:
-        """Take a trial's value."""
-        del resource
-        self._study.tell(number, value)
-        return "complete"
+        """Take a trial's value; "stop" if it is pruned."""
+        if resource == self._max:
+            self._study.tell(number, value)
+            return "complete"
+        trial = self._trials[number]
+        trial.report(value, resource)
+        if not trial.should_prune():
+            return "continue"
+        self._study.tell(number, state=optuna.trial.TrialState.PRUNED)
+        return "stop"
 
 
 def _distribution(p: Parameter) -> Any:  # noqa: ANN401 - a distribution of Optuna
@@ -52,4 +66,4 @@ def _distribution(p: Parameter) -> Any:  # noqa: ANN401 - a distribution of Optu
     return distributions.FloatDistribution(p.low, p.high, log=p.log)
 
 
-make = Optuna
+main = partial(serve, Optuna)

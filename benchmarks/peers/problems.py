@@ -28,6 +28,7 @@ class Problem(NamedTuple):
         truth: Config to value, without noise.
         evaluations: How many a run may make.
         optimum: The smallest value, None if it is not known.
+        resolution: Differences below this are no differences.
         noise: Standard deviation of what is added to a value that is told.
     """
 
@@ -36,6 +37,7 @@ class Problem(NamedTuple):
     truth: Function
     evaluations: int
     optimum: float | None
+    resolution: float
     noise: float = 0.0
 
     def observed(self, config: Config, seed: int, number: int) -> float:
@@ -179,14 +181,15 @@ _MIXED_SPACE: Final = (
 PROBLEMS: Final = {
     problem.name: problem
     for problem in (
-        Problem("transformer_wikitext2", TRANSFORMER_SPACE, transformer_wikitext2, 60, None),
-        Problem("branin", _BRANIN_SPACE, branin, 60, 0.397887),
-        Problem("hartmann6", box(6, 0, 1), hartmann6, 60, -3.32237),
-        Problem("ackley10", box(10, -32.768, 32.768), ackley, 100, 0.0),
-        Problem("rosenbrock8", box(8, -5, 10), rosenbrock, 100, 0.0),
-        Problem("levy16", box(16, -10, 10), levy, 100, 0.0),
-        Problem("hartmann6_noisy", box(6, 0, 1), hartmann6, 60, -3.32237, noise=0.3),
-        Problem("mixed", _MIXED_SPACE, mixed, 60, None),
+        Problem("transformer_wikitext2", TRANSFORMER_SPACE, transformer_wikitext2, 60, None, 1e-2),
+        Problem("branin", _BRANIN_SPACE, branin, 60, 0.397887, 1e-3),
+        Problem("hartmann6", box(6, 0, 1), hartmann6, 60, -3.32237, 1e-2),
+        # Off the usual centre, which some optimizers try first.
+        Problem("ackley10", box(10, -5, 10), ackley, 100, 0.0, 1e-2),
+        Problem("rosenbrock8", box(8, -5, 10), rosenbrock, 100, 0.0, 1e-1),
+        Problem("levy16", box(16, -10, 10), levy, 100, 0.0, 1e-2),
+        Problem("hartmann6_noisy", box(6, 0, 1), hartmann6, 60, -3.32237, 1e-2, noise=0.3),
+        Problem("mixed", _MIXED_SPACE, mixed, 60, None, 1e-3),
     )
 }
 """All problems by name."""

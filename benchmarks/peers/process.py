@@ -34,6 +34,8 @@ class Peer(NamedTuple):
         module: Module of this package that serves it.
         method: The method's name there.
         options: Further settings of the method.
+        revision: To be raised when its module comes to use it otherwise, so that results that
+            were kept are not taken for those of now.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Peer(NamedTuple):
     module: str
     method: str
     options: Mapping[str, Any] = {}
+    revision: int = 1
 
     @property
     def python(self) -> Path:
@@ -158,19 +161,19 @@ class RunningPeer:
 
 
 @contextmanager
-def process_of(peer: Peer, *program: str) -> Iterator[RunningPeer]:
+def process_of(peer: Peer, module: str) -> Iterator[RunningPeer]:
     """Start a peer's process, and end it at the end of the block.
 
     Args:
         peer: The peer.
-        program: Module of this package to run, and its arguments.
+        module: Module of this package whose `main` answers.
     """
     with tempfile.TemporaryDirectory() as folder:
         errors = Path(folder) / "errors"
         with (
             errors.open("w") as stream,
             subprocess.Popen(
-                [peer.python, "-m", f"benchmarks.peers.{program[0]}", *program[1:]],
+                [peer.python, "-m", "benchmarks.peers.wire", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
@@ -205,7 +208,7 @@ def running(
         max_resource: Resource level at which a trial is complete.
         options: Settings of the method, over the peer's own.
     """
-    with process_of(peer, "wire", peer.module) as process:
+    with process_of(peer, peer.module) as process:
         opened = process.request(
             {
                 "do": "open",

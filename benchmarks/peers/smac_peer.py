@@ -1,6 +1,7 @@
 """SMAC 3: its facade with a Gaussian process ("BB") and that with a random forest ("HPO")."""
 
 import tempfile
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from smac import (  # type: ignore[import-not-found]
 from smac.runhistory.dataclasses import TrialValue  # type: ignore[import-not-found]
 
 from benchmarks.peers.space import Config, Parameter
-from benchmarks.peers.wire import Asked, Opening
+from benchmarks.peers.wire import Asked, Opening, serve
 
 _MANY = 1_000
 
@@ -84,4 +85,4 @@ def _hyperparameter(p: Parameter) -> Any:  # noqa: ANN401 - a hyperparameter of 
     return UniformFloatHyperparameter(p.name, p.low, p.high, log=p.log)
 
 
-make = SMAC
+main = partial(serve, SMAC)

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import syne_tune  # type: ignore[import-not-found]
@@ -21,11 +22,10 @@ from syne_tune.optimizer.baselines import (  # type: ignore[import-not-found]
 )
 
 from benchmarks.peers.space import Config, Parameter
-from benchmarks.peers.wire import Asked, Opening
+from benchmarks.peers.wire import Asked, Opening, serve
 
 METRIC, RESOURCE, MAX_RESOURCE = "loss", "epoch", "epochs"
 _BORN = datetime(2024, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - runs on Python 3.9, too
-_NO_POINTS: tuple[Config, ...] = ()
 
 
 def make_scheduler(
@@ -34,7 +34,7 @@ def make_scheduler(
     *,
     seed: int,
     max_resource: int,
-    points: tuple[Config, ...] = _NO_POINTS,
+    points: tuple[Config, ...] | None = None,
 ) -> Any:  # noqa: ANN401 - a scheduler of Syne Tune
     """Return the scheduler "RS", "BO", "ASHA" or "MOBSTER" with its defaults.
 
@@ -47,7 +47,7 @@ def make_scheduler(
         "mode": "min",
         "random_seed": seed,
         "search_options": search_options,
-        "points_to_evaluate": [dict(p) for p in points] or None,
+        "points_to_evaluate": None if points is None else [dict(p) for p in points],
     }
     if method in ("RS", "BO"):
         return (RandomSearch if method == "RS" else BayesianOptimization)(space, **arguments)
@@ -114,4 +114,4 @@ def _domain(p: Parameter) -> Any:  # noqa: ANN401 - a domain of Syne Tune
     return (loguniform if p.log else uniform)(p.low, p.high)
 
 
-make = SyneTune
+main = partial(serve, SyneTune)

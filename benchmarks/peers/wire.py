@@ -110,10 +110,10 @@ def send(stream: TextIO, answer: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Serve the optimizer that the module named on the command line makes."""
+    """Let the `main` of the module named on the command line answer."""
     answers = take_standard_output()  # before libraries are imported, for some print then
     module = importlib.import_module(f"benchmarks.peers.{sys.argv[1]}")
-    serve(module.make, answers)
+    module.main(answers)
 
 
 if __name__ == "__main__":
