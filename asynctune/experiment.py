@@ -44,7 +44,7 @@ from asynctune.workertime import worker_time
 JOURNAL: Final = "journal.jsonl"
 METADATA: Final = "metadata.json"
 RESULTS: Final = "results.parquet"
-_OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

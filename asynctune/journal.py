@@ -47,11 +47,11 @@ def rung_line(why: RungEntry) -> Line:
     }
 
 
-def _json_numbers(numbers: Mapping[str, float]) -> dict[str, float | str]:
+def _json_numbers(numbers: Mapping[str, float]) -> Mapping[str, float | str]:
     for x in numbers.values():
         if not isfinite(x):
             return {name: encode_number(value) for name, value in numbers.items()}
-    return dict(numbers)
+    return numbers if isinstance(numbers, dict) else dict(numbers)
 
 
 def event_line(event: Event, seen: Seen) -> Line:

@@ -36,7 +36,7 @@ def run_parallel(work: Sequence[tuple[Experiment, Path]], *, jobs: int, progress
     """
     context = multiprocessing.get_context("spawn")
     queue: SimpleQueue[tuple[str, float]] = context.SimpleQueue()
-    with _one_thread_each():
+    with one_thread_each():
         pool = ProcessPoolExecutor(
             max(1, min(jobs, len(work))), context, initializer=_begin, initargs=(queue,)
         )
@@ -100,7 +100,7 @@ def _run(experiment: Experiment, folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Let processes started in this block use one thread for linear algebra.
 
     More are slower on matrices of a few hundred rows, and change the last bits of results.

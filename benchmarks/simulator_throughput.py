@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from asynctune.benchmark import Benchmark
 from asynctune.experiment import Experiment, run_experiment
+from asynctune.processes import one_thread_each
 from asynctune.space import loguniform, uniform
 from asynctune.stopping import StoppingCriterion
 
@@ -96,7 +97,7 @@ def main() -> None:
     rows = []
     print(f"{'method':8}{'workers':>9}{'reports':>11}{'reports/s':>11}{'peak MiB':>10}")
     for method, n_workers in CASES:
-        with context.Pool(1) as pool:
+        with one_thread_each(), context.Pool(1) as pool:
             row = pool.apply(measure, (method, n_workers, arguments.reports))
         rows.append(row)
         print(

@@ -76,11 +76,10 @@ class _Replay:
 
     def metrics(self, level: int) -> dict[str, float]:
         """Return the metrics after `level` levels."""
-        found, at = {}, level
-        for name in self._names:
-            at += self.levels + 1
-            found[name] = self.numbers[at]
-        return found
+        at = self.levels + 1 + level
+        if len(self._names) == 1:
+            return {self._names[0]: self.numbers[at]}
+        return dict(zip(self._names, self.numbers[at :: self.levels + 1], strict=True))
 
 
 class _Attempt:

@@ -85,10 +85,12 @@ class ASHA:
         self._next: dict[int, int] = {}  # of each active trial, the number of its next milestone
         self._last: dict[int, float] = {}  # of each active trial, its value since its last rung
         self._paused: dict[int, int] = {}  # of each paused trial, the number of its rung
+        self._promotable: int | None = None  # the topmost rung that has a trial to promote
 
     def next(self, *, new: bool = True) -> Action:
         """Say what a free worker should do: promotions first, from the top rung down."""
-        if self._type == "promotion" and (rung := self._find()) is not None:
+        rung = self._promotable
+        if rung is not None:
             why, promoted = self._promote(rung)
             return Resume(promoted, self._until(rung + 1), why)
         if not new:
@@ -141,6 +143,7 @@ class ASHA:
         paused = self._paused.pop(trial, None)
         if paused is not None:  # it was stopped while it paused
             self.rungs[paused].withdraw(trial)
+            self._look()
         self._leave(trial, failed=failed)
 
     def config(self, trial: int) -> Config:
@@ -162,6 +165,7 @@ class ASHA:
         for passed in self.rungs[rung:]:
             self._queue.observe(trial, passed.level, value)
             passed.enter(value)
+        self._look()
         self._queue.observe(trial, self.max_resource, value)
         self._leave(trial)
         return COMPLETE
@@ -186,24 +190,24 @@ class ASHA:
             return Decision("continue", why)
         rung.wait(trial, value)
         del self._next[trial]
-        # The scan for promotions would come to this very trial: cheap to rule out, mostly.
-        if self._in_place and cutoff is not None and value <= cutoff and self._find() == number:
-            best = rung.promotable()
-            if best is not None and best[1] == trial:
-                self._promote(number)
-                return Decision("continue", why)
+        self._look()
+        # A free worker's look for a promotion would come to this very trial.
+        if self._in_place and self._promotable == number and rung.promotable() == (value, trial):
+            self._promote(number)
+            return Decision("continue", why)
         self._paused[trial] = number
         self._queue.settle(trial)
         return Decision("pause", why)
 
-    def _find(self) -> int | None:
-        """Return the number of the topmost rung that has a trial to promote."""
-        number = len(self.rungs)
-        for rung in reversed(self.rungs):
+    def _look(self) -> None:
+        """Find the topmost rung that has a trial to promote, after a rung has changed."""
+        number = len(self.rungs) if self._type == "promotion" else 0
+        while number:
             number -= 1
-            if rung.promotable() is not None:
-                return number
-        return None
+            if self.rungs[number].promotable() is not None:
+                self._promotable = number
+                return
+        self._promotable = None
 
     def _promote(self, number: int) -> tuple[RungEntry, int]:
         """Promote the best waiting trial of rung `number`."""
@@ -211,6 +215,7 @@ class ASHA:
         best = rung.promotable()
         assert best is not None  # noqa: S101 - the caller has just found it
         trial = rung.promote()
+        self._look()
         self._paused.pop(trial, None)
         self._advance(trial, number + 1)
         return RungEntry(rung.level, best[0], len(rung), rung.cutoff()), trial
