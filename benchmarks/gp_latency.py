@@ -30,6 +30,8 @@ N_PENDING: Final = 4
 SIZES: Final = (50, 100, 200, 500)
 # Before the timed ones: caches are filled, and a model is fitted that can be warm-started.
 _UNTIMED: Final = 2
+# Of new trials in successive halving, while so many values come in.
+_LEAST: Final = 10
 _MAX_EPOCHS: Final = 40
 _LEVELS: Final = (1, 3, 9, 27, 40)
 # Of a trial in successive halving by a third, how many levels it reaches in the mean.
@@ -113,7 +115,7 @@ def time_halving(peer: Peer, size: int, timed: int, curves: Curves) -> Costs:
         for n_values, cost in _proposals(run, curves, len(points)):
             if n_values >= start:
                 costs.append(cost)
-            if n_values >= start + _UNTIMED + timed:
+            if n_values >= start + timed and len(costs) >= _UNTIMED + _LEAST:
                 break
     return summary(costs[_UNTIMED:])
 
@@ -162,7 +164,8 @@ def measure(kind: str, peers: Sequence[Peer], sizes: Sequence[int]) -> list[dict
                 print(f"  {error}", file=sys.stderr)
                 continue
             rows.append({"kind": kind, "peer": peer.name, "size": size, **costs._asdict()})
-            print(f"  {peer.name} at {size}: {costs.cpu_median:.1f} ms", flush=True)
+            said = f"{costs.cpu_median:.1f} ms, 95 % {costs.cpu_p95:.1f}, mean {costs.cpu_mean:.1f}"
+            print(f"  {peer.name} at {size}: {said}, wall {costs.wall_median:.1f}", flush=True)
     return rows
 
 
