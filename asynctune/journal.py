@@ -151,6 +151,11 @@ def launch_line(now: float, launch: Launch) -> Line:
     return line
 
 
+def stop_line(now: float, trial: int, attempt: int) -> Line:
+    """Return the line of a command to stop an attempt that no report gave rise to."""
+    return {"t": now, "event": "stop", "trial": trial, "attempt": attempt}
+
+
 def promise_line(now: float, promise: Promise) -> Line:
     """Return the line of a promotion whose start must wait for the confirmation of its pause."""
     return {

@@ -91,6 +91,11 @@ class _Replay:
                 self.request = None
             case "start" | "promise":
                 self._step(line)
+            case "stop":
+                self.filling = False
+                if not self.ledger.stop(line["trial"], line["t"]):
+                    raise _mismatch(line, "a trial that cannot be stopped")
+                self.attempts[line["trial"]].commands.append(("stop", line["t"]))
             case "idle":
                 self.idle = line["workers"]
             case "finished":

@@ -23,6 +23,7 @@ from asynctune.journal import (
     promise_line,
     proposal_line,
     request_line,
+    stop_line,
 )
 from asynctune.ledger import Launch, Ledger, Promise
 from asynctune.proposer import Proposer
@@ -58,6 +59,10 @@ class TrialHandle:
         """Whether the trial is over."""
         trials = self._tuner.ledger.trials
         return self.trial < len(trials) and trials[self.trial].finished
+
+    async def stop(self) -> bool:
+        """Stop the trial by hand; False if it is not running, or being stopped already."""
+        return await self._tuner.stop_trial(self.trial)
 
     def __await__(self) -> Generator[Any, Any, str]:
         """Wait for the trial's end and return its final state, such as "ended"."""
@@ -122,6 +127,17 @@ class Tuner:
             await event.wait()
         trials = self.ledger.trials
         return str(trials[number].state) if number < len(trials) else "never started"
+
+    async def stop_trial(self, number: int) -> bool:
+        """Stop a running trial by hand; False if it is not running, or being stopped already."""
+        now = max(self._now, self._clock())
+        if not self.ledger.stop(number, now):
+            return False
+        attempt = self.ledger.trials[number].attempt
+        self._journal.append(stop_line(now, number, attempt))
+        self._journal.commit()
+        await self._backend.stop(number, attempt)
+        return True
 
     def request_end(self, reason: str = "requested") -> None:
         """End the experiment once the instant at hand is dealt with; in virtual time, the next."""

@@ -692,6 +692,33 @@ def test_trials_can_be_awaited_in_virtual_time(tmp_path):
     assert seen == [(0, "ended", ends[0]), (3, "ended", ends[3])]
 
 
+@pytest.mark.parametrize("stop_delay", [0.0, 30.0])
+def test_a_trial_can_be_stopped_by_hand(tmp_path, stop_delay):
+    answers = []
+
+    async def during(tuner):
+        await anyio.sleep(500.0)
+        trial = next(iter(tuner.ledger.busy))
+        answers.append((trial, await tuner.trial(trial).stop(), await tuner.trial(trial).stop()))
+        answers.append(await tuner.trial(trial))
+
+    def ledger():
+        return make_ledger(n_workers=2, max_resource=27, max_wallclock_time=2000.0)
+
+    backend = simulated(stop_delay=stop_delay)
+    _, lines = virtually(tmp_path / "j", backend, ledger(), during=during)
+    ((trial, first, second), state) = answers
+    assert (first, second, state) == (True, False, "ended")
+    at = next(n for n, line in enumerate(lines) if line["event"] == "stop")
+    assert lines[at] == {"t": 500.0, "event": "stop", "trial": trial, "attempt": 0}
+    end = next(x for x in lines[at:] if x["event"] == "ended" and x["trial"] == trial)
+    assert end["t"] == 500.0 + stop_delay
+    assert not [x for x in lines[at:] if x["event"] == "report" and x["trial"] == trial]
+    (expected,) = [x for x in replay(ledger(), lines[: at + 1]).expected if x.order.trial == trial]
+    assert expected.commands == (("stop", 500.0),)
+    assert replay(ledger(), lines).finished == "max_wallclock_time"
+
+
 def test_an_end_asked_for_in_virtual_time_comes_with_the_next_instant(tmp_path):
     async def during(tuner):
         await anyio.sleep(500.0)
