@@ -39,13 +39,13 @@ class SMAC:
         facade = BlackBoxFacade if opening.method == "BB" else HyperparameterOptimizationFacade
         space = ConfigurationSpace(seed=opening.seed)
         space.add([_hyperparameter(p) for p in opening.parameters])
-        folder = tempfile.mkdtemp(prefix="smac-")
+        self._folder = tempfile.TemporaryDirectory(prefix="smac-")
         scenario = Scenario(
             space,
             deterministic=True,
             n_trials=opening.options.get("n_trials", _MANY),
             seed=opening.seed,
-            output_directory=Path(folder),
+            output_directory=Path(self._folder.name),
         )
         design: dict[str, Any] = {}
         if opening.points:
