@@ -1,6 +1,7 @@
 """The methods by name: which scheduler with which searcher."""
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
 from asynctune.exceptions import UsageError, check_type
@@ -9,6 +10,7 @@ from asynctune.schedulers.base import Scheduler
 from asynctune.schedulers.fifo import FIFO
 from asynctune.schedulers.hyperband import Hyperband
 from asynctune.schedulers.one_epoch import OneEpoch
+from asynctune.schedulers.rungs import rung_levels
 from asynctune.searchers.base import Searcher
 from asynctune.searchers.random import InitialConfigs, RandomSearcher
 from asynctune.space import Config, ConfigSpace
@@ -74,15 +76,16 @@ def _mobster(problem: Problem, options: Mapping[str, Any]) -> Pair:
 
     own = _MODEL_OPTIONS | {"resource_kernel": str}
     _check(options, _ASHA_OPTIONS | own)
+    scheduler = ASHA(max_resource=problem.max_resource, **_part(options, _ASHA_OPTIONS))
     searcher = MOBSTERSearcher(
         problem.space,
         problem.seed,
         problem.initial(),
         max_resource=problem.max_resource,
-        **{name: value for name, value in options.items() if name in own},
+        levels=(*scheduler.levels, problem.max_resource),
+        **_part(options, own),
     )
-    rungs = {name: value for name, value in options.items() if name in _ASHA_OPTIONS}
-    return Pair(ASHA(max_resource=problem.max_resource, **rungs), searcher)
+    return Pair(scheduler, searcher)
 
 
 def _hyperband(problem: Problem, options: Mapping[str, Any]) -> Pair:
@@ -97,16 +100,53 @@ def _one_epoch(problem: Problem, options: Mapping[str, Any]) -> Pair:
     return Pair(scheduler, RandomSearcher(problem.initial()))
 
 
+def _hypertune(problem: Problem, options: Mapping[str, Any]) -> Pair:
+    from asynctune.searchers.hypertune import HyperTuneSearcher
+
+    own = {"adaptive_brackets": bool}
+    _check(options, _HYPERBAND_OPTIONS | _MODEL_OPTIONS | own)
+    lowest, factor = options.get("grace_period", 1), options.get("reduction_factor", 3)
+    levels = rung_levels(problem.max_resource, lowest, factor)
+    searcher = HyperTuneSearcher(
+        problem.space,
+        problem.seed,
+        problem.initial(),
+        levels=(*levels, problem.max_resource),
+        **_part(options, _MODEL_OPTIONS),
+    )
+    adaptive = options.get("adaptive_brackets", True)
+    scheduler = Hyperband(
+        max_resource=problem.max_resource,
+        seed=problem.seed,
+        bracket_weights=searcher.bracket_weights if adaptive else None,
+        **_part(options, _HYPERBAND_OPTIONS),
+    )
+    return Pair(scheduler, searcher)
+
+
+def _tpe(problem: Problem, options: Mapping[str, Any]) -> Pair:
+    from asynctune.searchers.tpe import TPESearcher
+
+    _check(options, {"num_init_random": int, "multivariate": bool})
+    searcher = TPESearcher(problem.space, problem.seed, problem.initial(), **options)
+    return Pair(FIFO(max_resource=problem.max_resource), searcher)
+
+
 METHODS: Final[dict[str, Callable[[Problem, Mapping[str, Any]], Pair]]] = {
     "RS": _random_search,
     "BO": _bayesian_optimisation,
     "ASHA": _asha,
     "MOBSTER": _mobster,
     "Hyperband": _hyperband,
+    "HyperTune": _hypertune,
     "OneEpoch": _one_epoch,
 }
-"""Makers of (scheduler, searcher) by the method's name, in the order they are shown in."""
+"""Makers of (scheduler, searcher) by the method's name, in the order they are shown in.
 
+TPE is among them where Optuna is installed.
+"""
+if find_spec("optuna") is not None:
+    METHODS["TPE"] = _tpe
 
 REFERENCE_METHODS: Final = ("RS", "BO", "ASHA", "MOBSTER")
 """The methods of the worker-scaling study, which a study compares unless told otherwise."""
@@ -118,6 +158,8 @@ def make_method(name: str, problem: Problem, options: Mapping[str, Any] | None =
     Raises:
         UsageError: If there is no such method, or it has no such option.
     """
+    if name == "TPE":
+        return _tpe(problem, options or {})  # or it says what is missing
     if name not in METHODS:
         raise UsageError(f"method must be one of {', '.join(METHODS)}; got {name!r}")
     return METHODS[name](problem, options or {})
@@ -130,3 +172,8 @@ def _check(options: Mapping[str, Any], known: Mapping[str, type]) -> None:
             listed = ", ".join(known) or "none"
             raise UsageError(f"the method's options are: {listed}; got {name!r}")
         check_type(name, value, known[name])
+
+
+def _part(options: Mapping[str, Any], known: Mapping[str, type]) -> dict[str, Any]:
+    """Return the options of one part of a method."""
+    return {name: value for name, value in options.items() if name in known}

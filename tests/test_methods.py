@@ -19,13 +19,16 @@ SCHEDULERS = {
     "ASHA": ASHA,
     "MOBSTER": ASHA,
     "Hyperband": Hyperband,
+    "HyperTune": Hyperband,
     "OneEpoch": OneEpoch,
+    "TPE": FIFO,
 }
 PROBLEM = Problem(ConfigSpace({"x": uniform(0, 1), "y": uniform(0, 1)}), 27, 5)
 
 
 def test_the_names_are_those_that_users_know():
-    assert list(METHODS) == ["RS", "BO", "ASHA", "MOBSTER", "Hyperband", "OneEpoch"]
+    names = ["RS", "BO", "ASHA", "MOBSTER", "Hyperband", "HyperTune", "OneEpoch"]
+    assert list(METHODS) in (names, [*names, "TPE"])
     assert list(METHODS)[:4] == list(REFERENCE_METHODS)
 
 
@@ -33,7 +36,7 @@ def test_the_names_are_those_that_users_know():
 def test_scheduler_and_searcher_of_a_method(name):
     scheduler, searcher = make_method(name, PROBLEM)
     assert isinstance(scheduler, SCHEDULERS[name])
-    assert searcher.needs_data == (name in ("BO", "MOBSTER"))
+    assert searcher.needs_data == (name in ("BO", "MOBSTER", "HyperTune", "TPE"))
     for part in (scheduler, searcher):
         told = part.describe()
         assert json.loads(json.dumps(told)) == told
@@ -65,6 +68,8 @@ def test_points_to_evaluate_come_first():
         ("ASHA", {"type": "stopping", "grace_period": 2}),
         ("Hyperband", {"brackets": 2, "shared_rungs": True, "type": "stopping"}),
         ("OneEpoch", {"k": 3, "grace_period": 2}),
+        ("HyperTune", {"brackets": 2, "max_data": 50, "reduction_factor": 2}),
+        ("MOBSTER", {"resource_kernel": "independent", "grace_period": 3}),
         ("ASHA", {"reduction_factor": 2, "continue_in_place": False}),
         ("MOBSTER", {"type": "stopping", "num_init_random": 4, "max_data": 50}),
     ],
@@ -88,6 +93,9 @@ def test_options_reach_their_part(name, options):
         ("ASHA", {"num_init_random": 1}, "type, grace_period, .*; got 'num_init_random'"),
         ("ASHA", {"type": "hasty"}, "type must be one of promotion, stopping; got 'hasty'"),
         ("MOBSTER", {"grace_period": 0}, "grace_period must lie between 1 and max_resource 27"),
+        ("HyperTune", {"adaptive_brackets": "no"}, "adaptive_brackets must be of type bool"),
+        ("HyperTune", {"resource_kernel": "markov"}, "got 'resource_kernel'"),
+        ("MOBSTER", {"resource_kernel": "gp"}, "must be one of exp-decay-sum, .*markov; got 'gp'"),
         ("OneEpoch", {"k": 0}, "k must be at least 1; got 0"),
         ("OneEpoch", {"k": 2.5}, "k must be of type int; got 2.5"),
         ("Hyperband", {"shared_rungs": 1}, "shared_rungs must be of type bool; got 1"),

@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 
 from asynctune.gp.arrays import Vector
 from asynctune.gp.data import Inputs
+from asynctune.gp.levels import IndependentLogPosterior
 from asynctune.gp.likelihood import NegativeLogPosterior
 from asynctune.gp.model import Model
 
@@ -32,7 +33,9 @@ def fit(model: Model, inputs: Inputs, targets: Vector, starts: Sequence[Vector])
     """
     if not (np.isfinite(inputs.X).all() and np.isfinite(targets).all()):
         raise ValueError("a process is fitted to finite inputs and targets only")
-    objective = NegativeLogPosterior(model, inputs, targets)
+    falls_apart = model.resource_kernel == "independent"
+    density = IndependentLogPosterior if falls_apart else NegativeLogPosterior
+    objective = density(model, inputs, targets)
     bounds = list(zip(model.lower, model.upper, strict=True))
     best, best_value = starts[0], np.inf
     for start in starts:

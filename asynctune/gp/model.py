@@ -7,14 +7,18 @@ Inputs lie in the unit cube and targets are standardised, which is what the prio
 refer to. Every prior is normal in the vector's own coordinates.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from asynctune.gp.arrays import Vector
+from asynctune.gp.independent import independent_terms, markov_terms
 from asynctune.gp.resource import ResourceTerms, decay_terms, plain_terms
 
-ResourceKernel = Literal["exp-decay-sum", "exp-decay-combined", "exp-decay-delta1"]
+DecayKernel = Literal["exp-decay-sum", "exp-decay-combined", "exp-decay-delta1"]
+LevelKernel = Literal["independent", "markov"]
+ResourceKernel = DecayKernel | LevelKernel
 
 
 class _Parameter(NamedTuple):
@@ -40,6 +44,11 @@ _DECAY = (
     _Parameter(0.0, 1.0, np.log(1e-3), np.log(1e2)),
 )
 _DELTA = _Parameter(np.log(0.5), 1.0, np.log(1e-3), 0.0)
+# Of a level, around what all levels share: targets are standardised over all of them.
+_LEVEL_MEAN = _Parameter(0.0, 1.0, -10.0, 10.0)
+_LEVEL_VARIANCE = _Parameter(0.0, 1.0, np.log(1e-3), np.log(1e3))
+# A level at the next rung, three times the resource, is expected to be alike: e^(-1/10) or so.
+_TAU = _Parameter(np.log(10.0), 1.5, np.log(1e-1), np.log(1e4))
 
 
 class Model:
@@ -48,20 +57,31 @@ class Model:
     Attributes:
         dimension: Number of inputs `d`.
         resource_kernel: How the resource enters; None for a process without one.
+        rungs: All levels that can occur, as fractions of the largest, ascending, shape
+            ``(R,)``; of use to "independent" and "markov" only.
         centre: Prior means of the parameters, where a fit starts, shape ``(p,)``.
         sd: Prior standard deviations, shape ``(p,)``.
         lower: Lower bounds, shape ``(p,)``.
         upper: Upper bounds, shape ``(p,)``.
     """
 
-    def __init__(self, dimension: int, resource_kernel: ResourceKernel | None = None) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        resource_kernel: ResourceKernel | None = None,
+        rungs: Sequence[float] = (),
+    ) -> None:
         parameters = [_LENGTHSCALE] * dimension + [_VARIANCE, _NOISE, _MEAN]
-        if resource_kernel is not None:
+        if resource_kernel in ("independent", "markov"):
+            parameters += [_LEVEL_MEAN] * len(rungs) + [_LEVEL_VARIANCE] * len(rungs)
+            parameters += [_TAU] if resource_kernel == "markov" else []
+        elif resource_kernel is not None:
             parameters += _DECAY
         if resource_kernel == "exp-decay-combined":
             parameters.append(_DELTA)
         self.dimension = dimension
         self.resource_kernel = resource_kernel
+        self.rungs = np.array(rungs)
         self.centre, self.sd, self.lower, self.upper = (
             np.array(column) for column in zip(*parameters, strict=True)
         )
@@ -83,6 +103,13 @@ class Model:
         mu, *decay = theta[self.dimension + 2 :].tolist()
         if self.resource_kernel is None:
             return plain_terms(mu)
+        n = len(self.rungs)
+        own = theta[self.dimension + 3 :]
+        if self.resource_kernel == "independent":
+            return independent_terms(levels, self.rungs, mu, own[:n], own[n:])
+        if self.resource_kernel == "markov":
+            tau = float(np.exp(own[-1]))
+            return markov_terms(levels, self.rungs, mu, own[:n], own[n : 2 * n], tau)
         fixed = 0.0 if self.resource_kernel == "exp-decay-sum" else 1.0
         alpha, lam, gamma, *free = np.exp(decay).tolist()
         terms = decay_terms(levels, mu, alpha, lam, gamma, free[0] if free else fixed)

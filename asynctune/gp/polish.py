@@ -3,25 +3,22 @@
 import numpy as np
 from scipy.optimize import minimize
 
-from asynctune.gp.acquisition import log_ei
 from asynctune.gp.arrays import Matrix, Vector
-from asynctune.gp.posterior import Posterior
+from asynctune.gp.improvement import Acquisition
 
 _MAX_ITERATIONS = 20
 
 
-def polish(posterior: Posterior, X: Matrix, incumbent: float) -> Matrix:
-    """Return points of the unit cube at which log EI is higher than at `X`, ``(m, d)``.
+def polish(acquisition: Acquisition, X: Matrix) -> Matrix:
+    """Return points of the unit cube at which `acquisition` is higher than at `X`, ``(m, d)``.
 
-    All points climb at once, by L-BFGS-B on the sum of their log EI, so that each step costs one
+    All points climb at once, by L-BFGS-B on the sum of their values, so that each step costs one
     batch of predictions.
     """
 
     def objective(flat: Vector) -> tuple[float, Vector]:
-        prediction, gradient = posterior.predict_with_gradient(flat.reshape(X.shape))
-        ei = log_ei(prediction.mean, prediction.sd, incumbent)
-        slope = ei.d_mean[:, None] * gradient.mean + ei.d_sd[:, None] * gradient.sd
-        return -float(ei.value.sum()), -slope.ravel()
+        value, slope = acquisition.value_with_gradient(flat.reshape(X.shape))
+        return -float(value.sum()), -slope.ravel()
 
     result = minimize(
         objective,

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asynctune.exceptions import UsageError
-from asynctune.gp.model import Model
+from asynctune.gp.cost import Cost
 from asynctune.gp.targets import TargetScale, target_scale
 from asynctune.gp.threads import one_thread
 from asynctune.searchers._gp_data import Data, acquisition_resource, capped
-from asynctune.searchers._gp_proposal import Evidence, Proposals
+from asynctune.searchers._gp_proposal import Proposals
 from asynctune.searchers._gp_start import InitialConfigs, initial_config
+from asynctune.searchers._gp_surrogate import Evidence, Surrogate
 from asynctune.searchers._gp_trials import EncodedTrials
 from asynctune.searchers.base import Fit, Observation, Proposal, Snapshot
 from asynctune.space import ConfigSpace
@@ -29,11 +30,12 @@ class ModelSearch:
         space: The config space.
         seed: Seed of the experiment.
         initial: The configs that all methods of one seed start with.
-        model: The process.
+        surrogate: What is made of the data.
         read: Makes of the first entries of a log the data that the model may see.
         max_resource: The resource that levels are fractions of; None if the model has none.
         num_init_random: How many proposals come from `initial`, its points at least.
         max_data: How many observations the model is fitted to at most.
+        cost: What configs cost, if improvement is to be counted per cost.
 
     Raises:
         UsageError: If a number is out of range.
@@ -45,11 +47,12 @@ class ModelSearch:
         seed: int,
         initial: InitialConfigs,
         *,
-        model: Model,
+        surrogate: Surrogate,
         read: Callable[[Sequence[Observation], int], Data],
         max_resource: int | None,
         num_init_random: int,
         max_data: int,
+        cost: Cost | None = None,
     ) -> None:
         if num_init_random < 1:
             raise UsageError(f"num_init_random must be at least 1; got {num_init_random}")
@@ -59,13 +62,13 @@ class ModelSearch:
             raise UsageError(f"max_resource must be at least 1; got {max_resource}")
         self._space = space
         self._initial = initial
-        self._model = model
+        self._surrogate = surrogate
         self._read = read
         self._max_resource = max_resource
         self._first_modelled = max(num_init_random, initial.n_points)
         self._max_data = max_data
         self._trials = EncodedTrials(space)
-        self._proposals = Proposals(space, seed, model)
+        self._proposals = Proposals(space, seed, cost)
 
     def propose(self, snapshot: Snapshot, k: int) -> Proposal:
         """Return proposal number `k`, given `snapshot`."""
@@ -96,13 +99,15 @@ class ModelSearch:
             # Everything, not the chosen part, so that the scale does not hang on the cap.
             scale = target_scale(data.values)
             evidence = self._evidence(snapshot, rows, chosen, scale, level)
-            theta = self._proposals.fit(evidence, None if fit is None else np.array(fit.parameters))
-            fit = Fit(tuple(theta.tolist()), snapshot.length)
+            previous = None if fit is None else np.array(fit.parameters)
+            parameters = self._surrogate.fit(evidence, previous, k)
+            fit = Fit(tuple(parameters.tolist()), snapshot.length)
         else:
             # Parameters mean what they meant only with the targets that they were fitted to.
             scale = target_scale(fitted_on.values)
             evidence = self._evidence(snapshot, rows, chosen, scale, level)
-        config = self._proposals.config(evidence, np.array(fit.parameters), k, taken)
+        surface = self._surrogate.surface(evidence, np.array(fit.parameters))
+        config = self._proposals.config(surface, evidence.X, k, taken)
         if config is None:
             return self._unmodelled(k, taken)
         return Proposal(k, config, fit, "model")
@@ -114,7 +119,7 @@ class ModelSearch:
     def _compatible(self, snapshot: Snapshot) -> Fit | None:
         """Return the snapshot's fit if it is one of this model to a part of this log."""
         fit = snapshot.fit
-        if fit is None or len(fit.parameters) != len(self._model.centre):
+        if fit is None or len(fit.parameters) != self._surrogate.n_parameters:
             return None
         return fit if 0 < fit.observations <= snapshot.length else None
 

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, final
 
+from asynctune.gp.cost import Cost
 from asynctune.gp.model import Model
 from asynctune.searchers._gp_data import final_values
 from asynctune.searchers._gp_search import ModelSearch
 from asynctune.searchers._gp_start import InitialConfigs
+from asynctune.searchers._gp_surrogate import SingleProcess
 from asynctune.searchers.base import Proposal, Snapshot
 from asynctune.space import ConfigSpace
 
@@ -26,6 +28,8 @@ class BOSearcher:
         num_init_random: How many proposals come from `initial`; more do while
             there is no observation.
         max_data: How many observations the process is fitted to at most.
+        cost: What configs cost, see `asynctune.gp.cost`; if given, what is maximised is the
+            expected improvement per unit of cost.
 
     Raises:
         UsageError: If a number is out of range.
@@ -39,17 +43,19 @@ class BOSearcher:
         *,
         num_init_random: int = 3,
         max_data: int = 500,
+        cost: Cost | None = None,
     ) -> None:
         self._settings = {"num_init_random": num_init_random, "max_data": max_data}
         self._search = ModelSearch(
             space,
             seed,
             initial,
-            model=Model(space.dimension),
+            surrogate=SingleProcess(Model(space.dimension)),
             read=final_values,
             max_resource=None,
             num_init_random=num_init_random,
             max_data=max_data,
+            cost=cost,
         )
 
     @property

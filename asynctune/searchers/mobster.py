@@ -1,13 +1,15 @@
 """MOBSTER: a Gaussian process over configs and resource, for asynchronous Hyperband."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final, get_args
 
 from asynctune.exceptions import UsageError
-from asynctune.gp.model import Model, ResourceKernel
+from asynctune.gp.cost import Cost
+from asynctune.gp.model import DecayKernel, LevelKernel, Model, ResourceKernel
 from asynctune.searchers._gp_data import values_by_level
 from asynctune.searchers._gp_search import ModelSearch
 from asynctune.searchers._gp_start import InitialConfigs
+from asynctune.searchers._gp_surrogate import SingleProcess
 from asynctune.searchers.base import Proposal, Snapshot
 from asynctune.space import ConfigSpace
 
@@ -30,8 +32,12 @@ class MOBSTERSearcher:
             there is no observation.
         max_data: How many observations the process is fitted to at most; beyond, those at the
             highest levels, the best, and an even sample of the rest are kept.
-        resource_kernel: How learning curves are modelled, see `asynctune.gp.resource`. With
-            "exp-decay-sum" they cannot cross.
+        resource_kernel: How learning curves are modelled, see `asynctune.gp.resource`, and for
+            "independent" and "markov" `asynctune.gp.independent`. With "exp-decay-sum" they
+            cannot cross.
+        levels: The resource levels that values come from, ascending; needed by the last two.
+        cost: What configs cost, see `asynctune.gp.cost`; if given, what is maximised is the
+            expected improvement per unit of cost.
 
     Raises:
         UsageError: If a number is out of range.
@@ -47,11 +53,20 @@ class MOBSTERSearcher:
         num_init_random: int = 6,
         max_data: int = 300,
         resource_kernel: ResourceKernel = "exp-decay-combined",
+        levels: Sequence[int] = (),
+        cost: Cost | None = None,
     ) -> None:
-        kernels = get_args(ResourceKernel)
+        kernels = (*get_args(DecayKernel), *get_args(LevelKernel))
         if resource_kernel not in kernels:
             raise UsageError(
                 f"resource_kernel must be one of {', '.join(kernels)}; got {resource_kernel!r}"
+            )
+        if resource_kernel in get_args(LevelKernel) and (
+            not levels or list(levels) != sorted({*levels, max_resource})
+        ):
+            raise UsageError(
+                f"levels must ascend, up to max_resource {max_resource}, for the resource_kernel "
+                f"{resource_kernel!r}; got {list(levels)}"
             )
         self._settings = {
             "max_resource": max_resource,
@@ -59,15 +74,17 @@ class MOBSTERSearcher:
             "max_data": max_data,
             "resource_kernel": resource_kernel,
         }
+        model = Model(space.dimension, resource_kernel, [r / max_resource for r in levels])
         self._search = ModelSearch(
             space,
             seed,
             initial,
-            model=Model(space.dimension, resource_kernel),
+            surrogate=SingleProcess(model),
             read=values_by_level,
             max_resource=max_resource,
             num_init_random=num_init_random,
             max_data=max_data,
+            cost=cost,
         )
 
     @property

@@ -7,7 +7,7 @@ import warnings
 from functools import partial
 from typing import Any
 
-import optuna  # type: ignore[import-not-found]
+import optuna
 
 from benchmarks.peers.space import Parameter
 from benchmarks.peers.wire import Asked, Opening, serve

@@ -163,13 +163,13 @@ def test_a_reused_fit_keeps_the_targets_it_was_fitted_to(monkeypatch):
     configs = SQUARE.sample(32, np.random.default_rng(1))
     values = [bowl(c) for c in configs[:30]] + [1e6, 1e6]
     bo, scales = searcher(SQUARE), []
-    config = bo._search._proposals.config
+    surface = bo._search._surrogate.surface
 
-    def spy(evidence, *rest):
+    def spy(evidence, parameters):
         scales.append(evidence.scale)
-        return config(evidence, *rest)
+        return surface(evidence, parameters)
 
-    monkeypatch.setattr(bo._search._proposals, "config", spy)
+    monkeypatch.setattr(bo._search._surrogate, "surface", spy)
     fit = bo.propose(snapshot(configs[:30], values[:30]), 30).fit
     assert bo.propose(snapshot(configs, values, fit=fit), 32).fit == fit
     bo.propose(snapshot(configs, values), 32)

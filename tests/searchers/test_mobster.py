@@ -111,7 +111,9 @@ def test_cap_does_not_spoil_the_search():
     assert best[100] < 1.1
 
 
-@pytest.mark.parametrize("kernel", ["exp-decay-combined", "exp-decay-delta1"])
+@pytest.mark.parametrize(
+    "kernel", ["exp-decay-combined", "exp-decay-delta1", "independent", "markov"]
+)
 def test_looks_where_a_resource_with_data_says(kernel):
     # At resource 1 a low dropout looks good, in the end a high one; curves cross.
     space = ConfigSpace({"dropout": uniform(0, 1)})
@@ -121,7 +123,12 @@ def test_looks_where_a_resource_with_data_says(kernel):
     def proposed(observations):
         state = snapshot(configs, observations)
         bo = MOBSTERSearcher(
-            space, 0, InitialConfigs(space, 0), max_resource=9, resource_kernel=kernel
+            space,
+            0,
+            InitialConfigs(space, 0),
+            max_resource=9,
+            resource_kernel=kernel,
+            levels=(1, 3, 9),
         )
         return bo.propose(state, 12).config["dropout"]
 
@@ -255,3 +262,10 @@ def test_describes_itself_in_json():
 def test_refuses_a_max_resource_below_one():
     with pytest.raises(UsageError, match="max_resource must be at least 1; got 0"):
         MOBSTERSearcher(SPACE, 0, InitialConfigs(SPACE, 0), max_resource=0)
+
+
+@pytest.mark.parametrize("levels", [(), (1, 3, 9), (3, 1, 27), (1, 1, 27)])
+def test_kernels_of_levels_must_know_the_levels(levels):
+    for kernel in ("independent", "markov"):
+        with pytest.raises(UsageError, match="levels must ascend, up to max_resource 27"):
+            searcher(resource_kernel=kernel, levels=levels)
