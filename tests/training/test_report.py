@@ -1,0 +1,58 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from asynctune import UsageError
+from asynctune.report import CHANNEL, CHECKPOINTS, checkpoint_dir, report
+
+
+def test_outside_a_tuner_a_report_is_a_line_of_json(monkeypatch, capsys):
+    monkeypatch.delenv(CHANNEL, raising=False)
+    report(epoch=3, val_loss=5.5)
+    assert json.loads(capsys.readouterr().out) == {"epoch": 3, "val_loss": 5.5}
+
+
+@pytest.mark.parametrize("by", ["descriptor", "path"])
+def test_reports_go_to_the_channel_numbered(monkeypatch, capsys, tmp_path, by):
+    path = tmp_path / "reports"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    monkeypatch.setenv(CHANNEL, f"fd:{descriptor}" if by == "descriptor" else str(path))
+    report(epoch=1, val_loss=float("nan"))
+    report(epoch=2, val_loss=np.float32(1.5))
+    os.close(descriptor)
+    first, second = map(json.loads, path.read_text().splitlines())
+    assert first["type"] == "report"
+    assert first["values"] == {"epoch": 1, "val_loss": "nan"}
+    assert second["values"] == {"epoch": 2, "val_loss": 1.5}
+    assert second["index"] == first["index"] + 1
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("values", [{}, {"loss": [1.0]}, {"loss": np.ones(2)}])
+def test_what_is_no_report_is_refused(values):
+    with pytest.raises(UsageError, match="must"):
+        report(**values)
+
+
+def test_a_channel_must_be_one(monkeypatch):
+    monkeypatch.setenv(CHANNEL, "fd:three")
+    with pytest.raises(UsageError, match="fd:three"):
+        report(epoch=1)
+
+
+def test_the_checkpoint_folder_is_the_tuners(monkeypatch, tmp_path):
+    monkeypatch.delenv(CHECKPOINTS, raising=False)
+    assert checkpoint_dir() is None
+    monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "trial" / "7"))
+    assert checkpoint_dir() == tmp_path / "trial" / "7"
+    assert (tmp_path / "trial" / "7").is_dir()
+
+
+def test_importing_it_is_light():
+    code = "import asynctune.report, sys; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not set(ran.stdout.split()) & {"numpy", "polars", "torch", "altair", "anyio", "orjson"}
