@@ -184,8 +184,8 @@ class Tuner:
             if proposal is not None:
                 self._accept(proposal, 0.0)
 
-    async def _loop(self) -> Outcome:
-        ledger, backend = self.ledger, self._backend
+    async def _loop(self) -> Outcome:  # noqa: C901 - one piece, as every event passes through it
+        ledger, backend, journal = self.ledger, self._backend, self._journal
         filling = self._replayed is not None and self._replayed.filling
         batch: Sequence[Event] = ()
         reason = ledger.over()
@@ -204,9 +204,11 @@ class Tuner:
                 reason = self._end_due() or await self._fill()
                 until = self._until()
             filling = False
-            self._end_instant(reason)
             if reason is not None:
-                return Outcome(reason, self._now)
+                return self._end(reason)
+            journal.commit()
+            if self._observer is not None:
+                self._observer(ledger, self._now)
             batch = () if self._woken else backend.poll(until)
             if not batch:
                 batch = await self._wait(until)
@@ -350,11 +352,11 @@ class Tuner:
         self.ledger.accept(proposal)
         self._journal.append(proposal_line(self._now, proposal, cost, request))
 
-    def _end_instant(self, reason: str | None) -> None:
-        if reason is not None:
-            self.ledger.end(reason)
-            self._journal.append({"t": self._now, "event": "finished", "reason": reason})
-            self._journal.sync()
-        self._journal.commit()
+    def _end(self, reason: str) -> Outcome:
+        """End the experiment, on record."""
+        self.ledger.end(reason)
+        self._journal.append({"t": self._now, "event": "finished", "reason": reason})
+        self._journal.sync()
         if self._observer is not None:
             self._observer(self.ledger, self._now)
+        return Outcome(reason, self._now)

@@ -9,6 +9,7 @@ again from the journal.
 from array import array
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import partial
 from heapq import heappop, heappush, heapreplace
 from math import exp, inf
 from typing import Any, Final, Literal
@@ -80,6 +81,10 @@ class _Replay:
         if len(self._names) == 1:
             return {self._names[0]: self.numbers[at]}
         return dict(zip(self._names, self.numbers[at :: self.levels + 1], strict=True))
+
+
+# A report made of its fields in one go, without the detour that a named tuple takes.
+_report: Final = partial(tuple.__new__, Report)
 
 
 class _Attempt:
@@ -242,13 +247,16 @@ class SimulatedBackend:
         The events of one instant come in the order in which their attempts were started,
         however many batches they come in, so that a restart amid an instant changes nothing.
         """
-        loop = self._loop
         due = self._due()
-        if due > until or due == inf or (due > loop.time() and not loop.try_advance(due)):
+        if due > until or due == inf:
             return ()
+        now = self._loop.time()
+        if due > now:
+            if not self._loop.try_advance(due):
+                return ()
+            now = due
         if self._one_by_one:
             return (self._pop(),)
-        now = loop.time()
         batch = []
         while due <= now:
             batch.append(self._pop())
@@ -398,7 +406,8 @@ class SimulatedBackend:
             entry.level = level = level + 1
             curve, index = entry.curve, level - entry.from_level - 1
             source = "" if curve.source is None else curve.source[level - 1]
-            return Report(time, trial, attempt, index, level, curve.metrics(level), cost, source)
+            metrics = curve.metrics(level)
+            return _report((time, trial, attempt, index, level, metrics, cost, source))
         self._turn = None
         del self._running[trial]
         checkpoint = level if self._profile.checkpointing else 0
