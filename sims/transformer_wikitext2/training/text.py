@@ -139,7 +139,7 @@ def _words(text: str) -> list[str]:
 
 def _read_cache(path: Path, digest: str | None) -> Text | None:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if digest is not None and str(stored["digest"]) != digest:
                 return None
             train, valid, test = (stored[part] for part in PARTS)
