@@ -121,7 +121,7 @@ class Ledger:
         self.stopping = stopping
         self.retries = retries or RetryPolicy()
         self.n_workers = n_workers
-        self.capacity = n_workers
+        self.capacity = self._usable = n_workers
         self.trials: list[Trial] = []
         self.busy: dict[int, None] = {}  # trials that hold a worker, in the order of their start
         self.reports = 0
@@ -146,7 +146,7 @@ class Ledger:
     @property
     def free(self) -> int:
         """Number of workers that could start an attempt now."""
-        return min(self.n_workers, self.capacity) - len(self.busy)
+        return self._usable - len(self.busy)
 
     @property
     def best_metric(self) -> float | None:
@@ -202,6 +202,7 @@ class Ledger:
             if event.n == self.capacity:
                 return None
             self.capacity = event.n
+            self._usable = min(self.n_workers, event.n)
             return Seen(f"capacity {event.n}")
         trial = self._known(event)
         if event.attempt < trial.attempt or trial.state not in BUSY:

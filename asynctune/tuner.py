@@ -186,6 +186,7 @@ class Tuner:
 
     async def _loop(self) -> Outcome:  # noqa: C901 - one piece, as every event passes through it
         ledger, backend, journal = self.ledger, self._backend, self._journal
+        busy, n_workers = ledger.busy, ledger.n_workers
         filling = self._replayed is not None and self._replayed.filling
         batch: Sequence[Event] = ()
         reason = ledger.over()
@@ -196,7 +197,11 @@ class Tuner:
                 if (reason := ledger.over()) is not None:
                     break
             until = self._deadline
-            if reason is None and not self._settled():
+            # Whether all workers are busy and nothing else is to be done at this instant.
+            settled = len(busy) >= n_workers and not (
+                self._asked or self._idle or self._lookahead or self._requested_end
+            )
+            if reason is None and (not settled or self._now >= until):
                 # Whatever happens at this instant comes before anything new is started at it.
                 batch = () if filling else backend.poll(self._now)
                 if batch:
@@ -212,15 +217,15 @@ class Tuner:
             batch = () if self._woken else backend.poll(until)
             if not batch:
                 batch = await self._wait(until)
-            elif batch[0].time > self._now:
-                self._now = min(batch[0].time, self._deadline)
+            elif (time := batch[0].time) > self._now:
+                self._now = min(time, self._deadline)
 
     def _until(self) -> float:
         """Return when something is due besides events."""
         until = self._deadline
         # A retry that is due while no worker is free must not be waited for: its time is past.
-        if self.ledger.free > 0:
-            until = min(until, self.ledger.next_due())
+        if self.ledger.free > 0 and (due := self.ledger.next_due()) < until:
+            until = due
         return min(until, self._proposer.due()) if self._asked else until
 
     async def _wait(self, until: float) -> Sequence[Event]:
@@ -270,15 +275,6 @@ class Tuner:
         number = getattr(event, "trial", -1)
         if number in self._waiters and self.ledger.trials[number].finished:
             self._waiters.pop(number).set()
-
-    def _settled(self) -> bool:
-        """Return whether nothing is to be done at this instant, as all workers are busy."""
-        ledger = self.ledger
-        return (
-            len(ledger.busy) >= ledger.n_workers
-            and self._now < self._deadline
-            and not (self._asked or self._idle or self._lookahead or self._requested_end)
-        )
 
     def _end_due(self) -> str | None:
         """Return why the experiment is to end now, whatever the ledger says."""

@@ -8,6 +8,7 @@ better one may already go on.
 
 from collections.abc import Mapping
 from itertools import pairwise
+from math import inf
 from typing import Any, Final, Literal
 
 from asynctune.exceptions import UsageError
@@ -178,26 +179,37 @@ class ASHA:
     def _decide(self, trial: int, number: int, value: float) -> Decision:
         """Enter the trial into rung `number` and say whether it goes on from there."""
         rung = self.rungs[number]
-        rung.enter(value)
+        entries = rung.enter(value)
         cutoff = rung.cutoff()
-        why = RungEntry(rung.level, value, len(rung), cutoff)
+        why = RungEntry(rung.level, value, entries, cutoff)
         if self._type == "stopping":
             # NaN and infinities are handed over as inf: a diverged trial never goes on.
-            if value == float("inf") or (cutoff is not None and value > cutoff):
+            if value == inf or (cutoff is not None and value > cutoff):
                 self._leave(trial)
                 return Decision("stop", why)
             self._advance(trial, number + 1)
             return Decision("continue", why)
         rung.wait(trial, value)
         del self._next[trial]
-        self._look()
+        best = self._look_at(number)
         # A free worker's look for a promotion would come to this very trial.
-        if self._in_place and self._promotable == number and rung.promotable() == (value, trial):
+        if self._in_place and self._promotable == number and best == (value, trial):
             self._promote(number)
             return Decision("continue", why)
         self._paused[trial] = number
         self._queue.settle(trial)
         return Decision("pause", why)
+
+    def _look_at(self, number: int) -> tuple[float, int] | None:
+        """Note whether rung `number`, the only one that has changed, is the topmost to promote."""
+        best = self.rungs[number].promotable()
+        topmost = self._promotable
+        if best is not None:
+            if topmost is None or topmost < number:
+                self._promotable = number
+        elif topmost == number:
+            self._look()
+        return best
 
     def _look(self) -> None:
         """Find the topmost rung that has a trial to promote, after a rung has changed."""
@@ -215,7 +227,7 @@ class ASHA:
         best = rung.promotable()
         assert best is not None  # noqa: S101 - the caller has just found it
         trial = rung.promote()
-        self._look()
+        self._look_at(number)
         self._paused.pop(trial, None)
         self._advance(trial, number + 1)
         return RungEntry(rung.level, best[0], len(rung), rung.cutoff()), trial

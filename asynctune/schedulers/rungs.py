@@ -74,8 +74,8 @@ class Rung:
         """Return the number of values ever entered."""
         return len(self._below) + len(self._above)
 
-    def enter(self, value: float) -> None:
-        """Enter a value; ``inf`` stands for one that can never win."""
+    def enter(self, value: float) -> int:
+        """Enter a value, ``inf`` for one that can never win; returns how many there are now."""
         below, above = self._below, self._above
         heappush(above, -heappushpop(below, -value) if below else value)
         n = len(below) + len(above)
@@ -91,6 +91,7 @@ class Rung:
                 self._cutoff = low
             else:
                 self._cutoff = low + (above[0] - low) * fraction
+        return n
 
     def cutoff(self) -> float | None:
         """Return the quantile of all values entered; None if there are fewer than two."""
