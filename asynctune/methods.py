@@ -22,7 +22,8 @@ _ASHA_OPTIONS: Final = {
     "continue_in_place": bool,
 }
 _HYPERBAND_OPTIONS: Final = _ASHA_OPTIONS | {"brackets": int, "shared_rungs": bool}
-_MODEL_OPTIONS: Final = {"num_init_random": int, "max_data": int}
+_MODEL_OPTIONS: Final = {"num_init_random": int, "max_data": int, "refit_growth": float}
+_PROCESS_OPTIONS: Final = _MODEL_OPTIONS | {"pending": str}
 
 
 class Pair(NamedTuple):
@@ -60,7 +61,7 @@ def _random_search(problem: Problem, options: Mapping[str, Any]) -> Pair:
 def _bayesian_optimisation(problem: Problem, options: Mapping[str, Any]) -> Pair:
     from asynctune.searchers.bo import BOSearcher
 
-    _check(options, _MODEL_OPTIONS)
+    _check(options, _PROCESS_OPTIONS)
     searcher = BOSearcher(problem.space, problem.seed, problem.initial(), **options)
     return Pair(FIFO(max_resource=problem.max_resource), searcher)
 
@@ -74,7 +75,7 @@ def _asha(problem: Problem, options: Mapping[str, Any]) -> Pair:
 def _mobster(problem: Problem, options: Mapping[str, Any]) -> Pair:
     from asynctune.searchers.mobster import MOBSTERSearcher
 
-    own = _MODEL_OPTIONS | {"resource_kernel": str}
+    own = _PROCESS_OPTIONS | {"resource_kernel": str}
     _check(options, _ASHA_OPTIONS | own)
     scheduler = ASHA(max_resource=problem.max_resource, **_part(options, _ASHA_OPTIONS))
     searcher = MOBSTERSearcher(

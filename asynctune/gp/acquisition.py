@@ -36,13 +36,13 @@ class LogEI(NamedTuple):
     d_sd: Vector
 
 
-def log_ei(mean: Vector, sd: Vector, incumbent: float) -> LogEI:
+def log_ei(mean: Vector, sd: Vector, incumbent: float | Vector) -> LogEI:
     """Return the log expected improvement below `incumbent`, for minimisation.
 
     Args:
-        mean: Posterior means, shape ``(m,)``.
-        sd: Posterior standard deviations, positive, shape ``(m,)``.
-        incumbent: The value to improve on.
+        mean: Posterior means, shape ``(m,)``, or ``(m, S)`` of several posteriors.
+        sd: Posterior standard deviations, positive, shape ``(m,)``, or ``(m, 1)``.
+        incumbent: The value to improve on, or of each posterior its own, ``(S,)``.
     """
     log_h, cdf_over_h, density_over_h = _log_h((incumbent - mean) / sd)
     return LogEI(log_h + np.log(sd), -cdf_over_h / sd, density_over_h / sd)

@@ -87,6 +87,8 @@ class Posterior:
         reinterpolate: bool = False,
     ) -> None:
         n, at = len(targets), inputs.at
+        self._n_inputs = len(at)
+        self._first = np.arange(len(at))  # of each row of `_Z`, the input that it comes from
         scale = self._scale = model.variance(theta)
         self._inverse = model.inverse_lengthscales(theta)
         Z = (inputs.X - 0.5) * self._inverse
@@ -129,6 +131,7 @@ class Posterior:
         # One row for each distinct point, at the level of the prediction. In these terms the
         # mean is the same function, with other weights and another constant.
         first, row = _distinct(inputs.X)
+        self._first = first
         self._Z = Z[first]
         self._amplitude = np.full(len(first), top_amplitude)
         self._offset = np.full(len(first), top_offset)
@@ -142,6 +145,39 @@ class Posterior:
         """Return the posterior mean at points `X`, ``(m, d)``; cheaper than `predict`."""
         mean: Vector = self._cross(X) @ self._weights + self._prior_mean
         return mean
+
+    def fantasies(self, draws: Matrix) -> Matrix:
+        """Return the weights of means that go through values drawn jointly at the last inputs.
+
+        With K = L L^T, values drawn there differ from the means there by the last block of L times
+        `draws`, which moves the mean everywhere by the covariances with all inputs times
+        ``L^-T (0, draws)``. The variance is what it is with the values at their means.
+
+        Args:
+            draws: Standard normal, one column a fantasy, shape ``(p, S)``; row i belongs to the
+                i-th of the last `p` inputs, and has no effect if its point came up before.
+
+        Returns:
+            Shape ``(n, S)``, for `means` and `slope_of_means`.
+        """
+        before = self._n_inputs - len(draws)
+        new = np.flatnonzero(self._first >= before)
+        standard = np.zeros((len(self._first), draws.shape[1]), order="F")
+        standard[new] = draws[self._first[new] - before]
+        weights: Matrix = self._weights[:, None] + solve_lower(self._L, standard, transposed=True)
+        return weights
+
+    def means(self, X: Matrix, weights: Matrix) -> Matrix:
+        """Return the means with these `weights`, ``(n, S)``, at points `X`; shape ``(m, S)``."""
+        means: Matrix = self._cross(X) @ weights + self._prior_mean
+        return means
+
+    def slope_of_means(self, X: Matrix, weights: Matrix, shares: Matrix) -> Matrix:
+        """Return the gradient of a sum of `means` with factors `shares`, ``(m, S)``; ``(m, d)``."""
+        slope = np.empty((len(X), len(self._Z)))
+        self._cross(X, slope)
+        slope *= self._amplitude
+        return self._pull_back(slope * (shares @ weights.T), X)
 
     def predict(self, X: Matrix) -> Prediction:
         """Return mean and standard deviation at points `X`, ``(m, d)``."""

@@ -2,14 +2,17 @@
 
 from collections.abc import Hashable
 from collections.abc import Set as AbstractSet
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asynctune.gp.candidates import points_around, spread_points
 from asynctune.gp.cost import Cost, PerCost
+from asynctune.gp.fantasies import fantasy_improvement
 from asynctune.gp.improvement import Acquisition, LogImprovement, Surface
 from asynctune.gp.polish import polish
+from asynctune.gp.posterior import Posterior
 from asynctune.space import Config, ConfigSpace
 
 # Role of the candidates' randomness in seed sequences ("GP").
@@ -21,6 +24,12 @@ _AROUND_EACH = 32
 _CLIMBS = 2
 # A finite space up to this size is searched completely.
 _ENUMERATED = 1024
+# Draws of what pending configs may turn out to be; keyed by a role of their own ("GQ").
+_FANTASIES = 16
+_ROLE_OF_FANTASIES = 0x4751
+
+PendingRule = Literal["believer", "fantasies"]
+"""What pending configs are taken to be: equal to their mean, or drawn from the posterior."""
 
 
 class Proposals:
@@ -30,28 +39,45 @@ class Proposals:
         space: The config space.
         seed: Seed of the experiment.
         cost: What configs cost, if improvement is to be counted per cost.
+        pending: What pending configs are taken to be.
     """
 
-    def __init__(self, space: ConfigSpace, seed: int, cost: Cost | None = None) -> None:
+    def __init__(
+        self,
+        space: ConfigSpace,
+        seed: int,
+        cost: Cost | None = None,
+        pending: PendingRule = "believer",
+    ) -> None:
         self._space = space
         self._seed = seed
         self._cost = cost
+        self._pending = pending
         columns = [np.full(c.stop - c.start, i) for i, c in enumerate(space.columns.values())]
         self._parameters = np.concatenate(columns)
 
     def config(
-        self, surface: Surface, X: NDArray[np.float64], k: int, taken: AbstractSet[Hashable]
+        self,
+        surface: Surface,
+        X: NDArray[np.float64],
+        n_pending: int,
+        k: int,
+        taken: AbstractSet[Hashable],
     ) -> Config | None:
         """Return the config most worth trying that is not taken, or None if none was found.
 
         Args:
             surface: What is believed of the metric.
-            X: Encoded configs that were observed or are pending, shape ``(n, d)``.
+            X: Encoded configs that were observed, then those pending, shape ``(n, d)``.
+            n_pending: How many are pending.
             k: Number of the proposal.
             taken: Keys of the configs not to be proposed.
         """
         means = surface.mean(X)
         acquisition: Acquisition = LogImprovement(surface, float(means.min()))
+        if self._pending == "fantasies" and n_pending and isinstance(surface, Posterior):
+            rng = self._rng(_ROLE_OF_FANTASIES, k)
+            acquisition = fantasy_improvement(surface, X, n_pending, rng, _FANTASIES)
         if self._cost is not None:
             acquisition = PerCost(acquisition, self._cost)
         if self._space.size is not None and self._space.size <= _ENUMERATED:
@@ -59,14 +85,15 @@ class Proposals:
             scores = acquisition.value(self._space.encode(configs))
         else:
             centres = X[np.argsort(means, kind="stable")]
-            rng = np.random.Generator(
-                np.random.PCG64(np.random.SeedSequence(self._seed, spawn_key=(_ROLE, k)))
-            )
-            configs, scores = self._search(acquisition, centres, rng)
+            configs, scores = self._search(acquisition, centres, self._rng(_ROLE, k))
         for i in map(int, np.argsort(-scores, kind="stable")):
             if self._space.key(configs[i]) not in taken:
                 return configs[i]
         return None
+
+    def _rng(self, role: int, k: int) -> np.random.Generator:
+        key = np.random.SeedSequence(self._seed, spawn_key=(role, k))
+        return np.random.Generator(np.random.PCG64(key))
 
     def _search(
         self,

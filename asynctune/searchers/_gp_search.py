@@ -1,7 +1,8 @@
 """What BO and MOBSTER share: from a snapshot to a proposal."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import final
+from math import inf
+from typing import final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +12,12 @@ from asynctune.gp.cost import Cost
 from asynctune.gp.targets import TargetScale, target_scale
 from asynctune.gp.threads import one_thread
 from asynctune.searchers._gp_data import Data, acquisition_resource, capped
-from asynctune.searchers._gp_proposal import Proposals
+from asynctune.searchers._gp_proposal import PendingRule, Proposals
 from asynctune.searchers._gp_start import InitialConfigs, initial_config
 from asynctune.searchers._gp_surrogate import Evidence, Surrogate
 from asynctune.searchers._gp_trials import EncodedTrials
 from asynctune.searchers.base import Fit, Observation, Proposal, Snapshot
 from asynctune.space import ConfigSpace
-
-# A fit serves until the data have grown by this share.
-_GROWTH = 0.1
 
 
 @final
@@ -36,6 +34,9 @@ class ModelSearch:
         num_init_random: How many proposals come from `initial`, its points at least.
         max_data: How many observations the model is fitted to at most.
         cost: What configs cost, if improvement is to be counted per cost.
+        refit_growth: A fit serves until the data have grown by this share.
+        pending: What pending configs are taken to be: "believer", equal to their posterior mean,
+            or "fantasies", drawn from the posterior, which needs a surrogate that is one process.
 
     Raises:
         UsageError: If a number is out of range.
@@ -53,6 +54,8 @@ class ModelSearch:
         num_init_random: int,
         max_data: int,
         cost: Cost | None = None,
+        refit_growth: float = 0.1,
+        pending: PendingRule = "believer",
     ) -> None:
         if num_init_random < 1:
             raise UsageError(f"num_init_random must be at least 1; got {num_init_random}")
@@ -60,6 +63,11 @@ class ModelSearch:
             raise UsageError(f"max_data must be at least 3; got {max_data}")
         if max_resource is not None and max_resource < 1:
             raise UsageError(f"max_resource must be at least 1; got {max_resource}")
+        if not 0.0 <= refit_growth < inf:
+            raise UsageError(f"refit_growth must be at least 0; got {refit_growth}")
+        if pending not in get_args(PendingRule):
+            rules = ", ".join(get_args(PendingRule))
+            raise UsageError(f"pending must be one of {rules}; got {pending!r}")
         self._space = space
         self._initial = initial
         self._surrogate = surrogate
@@ -67,8 +75,9 @@ class ModelSearch:
         self._max_resource = max_resource
         self._first_modelled = max(num_init_random, initial.n_points)
         self._max_data = max_data
+        self._growth = refit_growth
         self._trials = EncodedTrials(space)
-        self._proposals = Proposals(space, seed, cost)
+        self._proposals = Proposals(space, seed, cost, pending)
 
     def propose(self, snapshot: Snapshot, k: int) -> Proposal:
         """Return proposal number `k`, given `snapshot`."""
@@ -107,7 +116,7 @@ class ModelSearch:
             scale = target_scale(fitted_on.values)
             evidence = self._evidence(snapshot, rows, chosen, scale, level)
         surface = self._surrogate.surface(evidence, np.array(fit.parameters))
-        config = self._proposals.config(surface, evidence.X, k, taken)
+        config = self._proposals.config(surface, evidence.X, len(snapshot.pending), k, taken)
         if config is None:
             return self._unmodelled(k, taken)
         return Proposal(k, config, fit, "model")
@@ -126,7 +135,7 @@ class ModelSearch:
     def _outgrown(self, fitted_on: Data, data: Data) -> bool:
         """Whether a model fitted on `fitted_on` must be fitted again for `data`."""
         before, now = len(fitted_on.trials), len(data.trials)
-        if before == 0 or now - before >= max(1.0, _GROWTH * before):
+        if before == 0 or now - before >= max(1.0, self._growth * before):
             return True
         return self._max_resource is not None and (
             acquisition_resource(fitted_on) != acquisition_resource(data)

@@ -6,6 +6,7 @@ from typing import Any, final
 from asynctune.gp.cost import Cost
 from asynctune.gp.model import Model
 from asynctune.searchers._gp_data import final_values
+from asynctune.searchers._gp_proposal import PendingRule
 from asynctune.searchers._gp_search import ModelSearch
 from asynctune.searchers._gp_start import InitialConfigs
 from asynctune.searchers._gp_surrogate import SingleProcess
@@ -28,6 +29,10 @@ class BOSearcher:
         num_init_random: How many proposals come from `initial`; more do while
             there is no observation.
         max_data: How many observations the process is fitted to at most.
+        refit_growth: A fit serves until the data have grown by this share.
+        pending: What pending configs are taken to be: "believer", equal to their posterior mean,
+            or "fantasies", several joint draws from the posterior, over which the improvement
+            is averaged.
         cost: What configs cost, see `asynctune.gp.cost`; if given, what is maximised is the
             expected improvement per unit of cost.
 
@@ -43,9 +48,16 @@ class BOSearcher:
         *,
         num_init_random: int = 3,
         max_data: int = 500,
+        refit_growth: float = 0.1,
+        pending: PendingRule = "believer",
         cost: Cost | None = None,
     ) -> None:
-        self._settings = {"num_init_random": num_init_random, "max_data": max_data}
+        self._settings = {
+            "num_init_random": num_init_random,
+            "max_data": max_data,
+            "refit_growth": refit_growth,
+            "pending": pending,
+        }
         self._search = ModelSearch(
             space,
             seed,
@@ -56,6 +68,8 @@ class BOSearcher:
             num_init_random=num_init_random,
             max_data=max_data,
             cost=cost,
+            refit_growth=refit_growth,
+            pending=pending,
         )
 
     @property

@@ -42,6 +42,8 @@ class HyperTuneSearcher:
             there is no observation.
         max_data: How many observations the processes are fitted to at most; beyond, those at the
             highest levels, the best, and an even sample of the rest are kept.
+        refit_growth: A fit serves until the data have grown by this share, or a new level has come
+            to count.
 
     Raises:
         UsageError: If an argument is out of range.
@@ -56,11 +58,16 @@ class HyperTuneSearcher:
         levels: Sequence[int],
         num_init_random: int = 6,
         max_data: int = 300,
+        refit_growth: float = 0.1,
     ) -> None:
         if not levels or list(levels) != sorted(set(levels)) or levels[0] < 1:
             raise UsageError(f"levels must be at least 1 and ascend; got {list(levels)}")
         self._levels = tuple(levels)
-        self._settings = {"num_init_random": num_init_random, "max_data": max_data}
+        self._settings = {
+            "num_init_random": num_init_random,
+            "max_data": max_data,
+            "refit_growth": refit_growth,
+        }
         self._search = ModelSearch(
             space,
             seed,
@@ -70,6 +77,7 @@ class HyperTuneSearcher:
             max_resource=levels[-1],
             num_init_random=num_init_random,
             max_data=max_data,
+            refit_growth=refit_growth,
         )
 
     @property

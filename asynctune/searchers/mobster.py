@@ -7,6 +7,7 @@ from asynctune.exceptions import UsageError
 from asynctune.gp.cost import Cost
 from asynctune.gp.model import DecayKernel, LevelKernel, Model, ResourceKernel
 from asynctune.searchers._gp_data import values_by_level
+from asynctune.searchers._gp_proposal import PendingRule
 from asynctune.searchers._gp_search import ModelSearch
 from asynctune.searchers._gp_start import InitialConfigs
 from asynctune.searchers._gp_surrogate import SingleProcess
@@ -36,6 +37,11 @@ class MOBSTERSearcher:
             "independent" and "markov" `asynctune.gp.independent`. With "exp-decay-sum" they
             cannot cross.
         levels: The resource levels that values come from, ascending; needed by the last two.
+        refit_growth: A fit serves until the data have grown by this share, or a new level has come
+            to count.
+        pending: What pending configs are taken to be: "believer", equal to their posterior mean,
+            or "fantasies", several joint draws from the posterior, over which the improvement
+            is averaged.
         cost: What configs cost, see `asynctune.gp.cost`; if given, what is maximised is the
             expected improvement per unit of cost.
 
@@ -54,6 +60,8 @@ class MOBSTERSearcher:
         max_data: int = 300,
         resource_kernel: ResourceKernel = "exp-decay-combined",
         levels: Sequence[int] = (),
+        refit_growth: float = 0.1,
+        pending: PendingRule = "believer",
         cost: Cost | None = None,
     ) -> None:
         kernels = (*get_args(DecayKernel), *get_args(LevelKernel))
@@ -72,6 +80,8 @@ class MOBSTERSearcher:
             "max_resource": max_resource,
             "num_init_random": num_init_random,
             "max_data": max_data,
+            "refit_growth": refit_growth,
+            "pending": pending,
             "resource_kernel": resource_kernel,
         }
         model = Model(space.dimension, resource_kernel, [r / max_resource for r in levels])
@@ -85,6 +95,8 @@ class MOBSTERSearcher:
             num_init_random=num_init_random,
             max_data=max_data,
             cost=cost,
+            refit_growth=refit_growth,
+            pending=pending,
         )
 
     @property
