@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from asynctune.asktell import Best as Best
     from asynctune.benchmark import Benchmark as Benchmark
     from asynctune.benchmark import load_benchmark as load_benchmark
+    from asynctune.checkpoints import load_checkpoint as load_checkpoint
+    from asynctune.checkpoints import save_checkpoint as save_checkpoint
     from asynctune.exceptions import AsynctuneError as AsynctuneError
     from asynctune.exceptions import IllegalEventError as IllegalEventError
     from asynctune.exceptions import JournalError as JournalError
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from asynctune.exceptions import UsageError as UsageError
     from asynctune.experiment import Experiment as Experiment
     from asynctune.experiment import run_experiment as run_experiment
+    from asynctune.reporting import Told as Told
+    from asynctune.reporting import checkpoint_dir as checkpoint_dir
+    from asynctune.reporting import report as report
     from asynctune.results import load_experiment as load_experiment
     from asynctune.results import load_study as load_study
     from asynctune.space import ConfigSpace as ConfigSpace
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
     from asynctune.space import uniform as uniform
     from asynctune.stopping import RetryPolicy as RetryPolicy
     from asynctune.stopping import StoppingCriterion as StoppingCriterion
+    from asynctune.trainable import Function as Function
+    from asynctune.trainable import Script as Script
 
 __all__ = [
     "AskTell",
@@ -42,15 +49,20 @@ __all__ = [
     "Best",
     "ConfigSpace",
     "Experiment",
+    "Function",
     "IllegalEventError",
     "JournalError",
     "RetryPolicy",
+    "Script",
     "SpaceError",
     "StoppingCriterion",
+    "Told",
     "UsageError",
+    "checkpoint_dir",
     "choice",
     "finrange",
     "load_benchmark",
+    "load_checkpoint",
     "load_experiment",
     "load_study",
     "logfinrange",
@@ -58,14 +70,17 @@ __all__ = [
     "loguniform",
     "ordinal",
     "randint",
+    "report",
     "reverseloguniform",
     "run_experiment",
+    "save_checkpoint",
     "uniform",
 ]
 
 _NAMES_OF = {
     "asktell": ("AskTell", "AskedTrial", "Best"),
     "benchmark": ("Benchmark", "load_benchmark"),
+    "checkpoints": ("load_checkpoint", "save_checkpoint"),
     "exceptions": (
         "AsynctuneError",
         "IllegalEventError",
@@ -74,6 +89,7 @@ _NAMES_OF = {
         "UsageError",
     ),
     "experiment": ("Experiment", "run_experiment"),
+    "reporting": ("Told", "checkpoint_dir", "report"),
     "results": ("load_experiment", "load_study"),
     "space": (
         "ConfigSpace",
@@ -88,6 +104,7 @@ _NAMES_OF = {
         "uniform",
     ),
     "stopping": ("RetryPolicy", "StoppingCriterion"),
+    "trainable": ("Function", "Script"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 

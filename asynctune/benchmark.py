@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from asynctune.plugins import load_plugin
+from asynctune.trainable import Trainable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Benchmark:
             frame with the columns `method`, `n_workers`, `wallclock_s` (seconds since the
             experiment's start) and `value` (the best metric so far); None where there are
             none for that profile.
+        trainable: What a real run trains; None where there is nothing but the blackbox.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Benchmark:
     provenance: str = ""
     seconds_per_level: float | None = None
     reference: Callable[[str], Any] | None = None
+    trainable: Trainable | None = None
 
 
 def load_benchmark(name: str | Benchmark) -> Benchmark:

@@ -126,7 +126,7 @@ def run_experiment(
     Raises:
         UsageError: If the inputs are not valid, or the folder holds another experiment.
     """
-    parts = _assemble(experiment)
+    parts = _assemble(experiment, folder)
     done = _completed(folder, parts.inputs)
     if done is not None:
         return done
@@ -186,7 +186,7 @@ def replay_experiment(experiment: Experiment, folder: Path) -> Ledger:
     return parts.ledger
 
 
-def _assemble(experiment: Experiment) -> _Parts:
+def _assemble(experiment: Experiment, folder: Path | None = None) -> _Parts:
     """Put the parts together, which checks all inputs."""
     benchmark = load_benchmark(experiment.benchmark)
     full = ConfigSpace(benchmark.space)
@@ -212,6 +212,7 @@ def _assemble(experiment: Experiment) -> _Parts:
         experiment.n_workers,
         experiment.scheduler_seed,
         experiment.backend_options,
+        folder,
     )
     backend: Backend = load_plugin("asynctune.backends", "backend", experiment.backend)(request)
     inputs = {

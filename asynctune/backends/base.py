@@ -6,6 +6,7 @@ none may be left out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from asynctune.events import Event
@@ -87,6 +88,8 @@ class BackendRequest(NamedTuple):
         n_workers: Number of workers.
         seed: The experiment's seed.
         options: Further settings by name; one that the backend does not know is an error.
+        folder: The experiment's folder, made before the backend is opened; None where the
+            backend is made to be looked at only.
     """
 
     benchmark: Any
@@ -94,3 +97,4 @@ class BackendRequest(NamedTuple):
     n_workers: int
     seed: int
     options: Mapping[str, Any]
+    folder: Path | None = None

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asynctune.exceptions import UsageError
-from asynctune.report import checkpoint_dir, report
+from asynctune.reporting import checkpoint_dir, report
 from sims.transformer_wikitext2.training.settings import (
     Settings,
     add_setting_flags,

@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training script needs torch: pip install .[train]")
 
 from asynctune import UsageError  # noqa: E402
-from asynctune.report import CHANNEL  # noqa: E402
+from asynctune.reporting import CHANNEL  # noqa: E402
 from sims.transformer_wikitext2 import FIXED  # noqa: E402
 from sims.transformer_wikitext2.train import main, parser  # noqa: E402
 from sims.transformer_wikitext2.training import checkpoint  # noqa: E402

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asynctune import UsageError
-from asynctune.report import CHANNEL, CHECKPOINTS, checkpoint_dir, report
+from asynctune.reporting import CHANNEL, CHECKPOINTS, checkpoint_dir, report
 
 
 def test_outside_a_tuner_a_report_is_a_line_of_json(monkeypatch, capsys):
@@ -53,6 +53,6 @@ def test_the_checkpoint_folder_is_the_tuners(monkeypatch, tmp_path):
 
 
 def test_importing_it_is_light():
-    code = "import asynctune.report, sys; print(*sys.modules)"
+    code = "import asynctune.reporting, sys; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not set(ran.stdout.split()) & {"numpy", "polars", "torch", "altair", "anyio", "orjson"}
