@@ -1,0 +1,9 @@
+"""A population of configs trained at once: weights stacked along a leading axis.
+
+Matrix products are batched over the members, and each member has a learning rate, momentum,
+dropout and clip value of its own; what they share is the batch size, and with it the text of
+each step. One idea a module: `design` says which configs, `stream` which tokens, `weights`
+what is trained, `body`, `head` and `update` a step of it, `trainer` an epoch, `graphs` its
+replay, `kernels` what a GPU does in one pass, `cost` what it could do at best, `rows` what is
+written, `collector` the run of it all.
+"""

@@ -1,0 +1,302 @@
+"""Record learning curves, a population at a time, until the time or the configs are used up.
+
+Rows are written before the checkpoint. Killed in between, an epoch is trained once more from the
+checkpoint, to the same values, and its rows are left out as they are there already.
+"""
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+
+from sims.transformer_wikitext2.population.cost import epoch_flop, peak
+from sims.transformer_wikitext2.population.design import Planned, next_population, published, sobol
+from sims.transformer_wikitext2.population.operations import choose
+from sims.transformer_wikitext2.population.recipe import Recipe
+from sims.transformer_wikitext2.population.rows import Key, Record
+from sims.transformer_wikitext2.population.trainer import OutOfTimeError, Population, Vector
+from sims.transformer_wikitext2.training import checkpoint
+from sims.transformer_wikitext2.training.precision import set_matmul_precision
+from sims.transformer_wikitext2.training.settings import Precision, Settings
+from sims.transformer_wikitext2.training.text import Text
+
+_CHECKPOINT: Final = "population.pt"
+# An epoch is begun only if the time left is this many times what the last one took.
+_MARGIN: Final = 1.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be recorded, and how.
+
+    Attributes:
+        n_configs: Configs of the Sobol design.
+        n_published: Configs of the published study, which come first.
+        repeats: How many of the first configs are trained with `seeds` seeds.
+        seeds: Seeds of these, counted from the recipe's.
+        epochs: Epochs of a training.
+        members: Most configs that are trained at once.
+        block: Configs in a row of the design that share a batch size.
+        design_seed: Seed of the design.
+        precision: Of the training.
+        source: What the rows say they come from.
+    """
+
+    n_configs: int
+    n_published: int = 0
+    repeats: int = 0
+    seeds: int = 3
+    epochs: int = 40
+    members: int = 8
+    block: int = 8
+    design_seed: int = 0
+    precision: Precision = "float"
+    source: str = "collected"
+
+
+class Item(NamedTuple):
+    """A training that is planned."""
+
+    planned: Planned
+    seed: int
+
+    @property
+    def key(self) -> Key:
+        """What it is recorded under."""
+        return Key(self.planned.config_id, self.seed)
+
+
+def items(plan: Plan, recipe: Recipe, train_tokens: int) -> list[Item]:
+    """Return all trainings of a plan, in order.
+
+    Args:
+        plan: The plan.
+        recipe: What is recorded.
+        train_tokens: Tokens an epoch.
+    """
+    configs = published(plan.n_published) + sobol(
+        recipe.config_space(),
+        plan.n_configs,
+        seed=plan.design_seed,
+        block=plan.block,
+        train_tokens=train_tokens,
+        bptt=recipe.shape.bptt,
+        region=recipe.region,
+    )
+    found = [Item(planned, recipe.seed) for planned in configs]
+    for number in range(1, plan.seeds):
+        found += [Item(planned, recipe.seed + number) for planned in configs[: plan.repeats]]
+    return found
+
+
+class Clock(NamedTuple):
+    """How much time there is, in seconds.
+
+    Attributes:
+        now: Returns the time, from any origin.
+        end: When all must be over.
+    """
+
+    now: Callable[[], float]
+    end: float
+
+    @property
+    def left(self) -> float:
+        """Seconds left."""
+        return self.end - self.now()
+
+
+class Collector:
+    """Records a plan into a folder.
+
+    Args:
+        recipe: What is recorded.
+        plan: Which configs, and how.
+        text: What is trained on, shortened already.
+        folder: Where the record and the checkpoint are; what is there is gone on with.
+        device: Where it is trained.
+        tell: Told of the progress, a line at a time.
+        now: Returns the time in seconds.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        plan: Plan,
+        text: Text,
+        folder: Path,
+        device: torch.device,
+        *,
+        tell: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._recipe, self._plan, self._text = recipe, plan, text
+        self._device, self._tell, self._now = device, tell, now
+        self.record = Record(folder)
+        self._checkpoint = folder / _CHECKPOINT
+        self._items = items(plan, recipe, len(text.train))
+        self._operations = choose(device, plan.precision, tell=tell)
+        self._flop = epoch_flop(recipe.shape, text.n_words, len(text.train), len(text.valid))
+        self._peak = peak(device, plan.precision)
+        self._origin = {
+            "source": plan.source,
+            "device": _device_name(device),
+            "precision": plan.precision,
+            "torch_version": torch.__version__,
+            "code_version": code_version(),
+        }
+        set_matmul_precision(plan.precision)
+
+    def run(self, budget: float) -> bool:
+        """Record until all is there, or `budget` seconds are used up; returns whether all is."""
+        clock = Clock(self._now, self._now() + budget)
+        done = self.record.count(self._plan.epochs)
+        self._tell(f"{done} of {len(self._items)} trainings are recorded")
+        for members in self._populations():
+            if not self._train(members, clock):
+                self._tell(f"out of time: {self._left()} trainings are left; the record is whole")
+                return False
+        self._tell(f"all {len(self._items)} trainings are recorded")
+        return True
+
+    def _left(self) -> int:
+        return sum(not self.record.complete(item.key, self._plan.epochs) for item in self._items)
+
+    def _populations(self) -> Iterator[list[Item]]:
+        """Yield what is trained together: what was begun, then what shares a batch size."""
+        if begun := self._begun():
+            yield begun
+        while pending := [
+            i for i in self._items if not self.record.complete(i.key, self._plan.epochs)
+        ]:
+            seed = pending[0].seed
+            of_seed = {i.planned.config_id: i for i in pending if i.seed == seed}
+            together = next_population([i.planned for i in of_seed.values()], self._plan.members)
+            yield [of_seed[planned.config_id] for planned in together]
+
+    def _begun(self) -> list[Item] | None:
+        """Return whom the checkpoint is of, if they are not done."""
+        if not self._checkpoint.exists():
+            return None
+        whole = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        wanted = {item.key: item for item in self._items}
+        keys = [Key(*pair) for pair in whole["identity"]["members"]]
+        if any(key not in wanted for key in keys):
+            return None
+        members = [wanted[key] for key in keys]
+        same = whole["identity"] == self._identity(members)
+        unfinished = any(not self.record.complete(key, self._plan.epochs) for key in keys)
+        return members if same and unfinished else None
+
+    def _identity(self, members: Sequence[Item]) -> dict[str, Any]:
+        """Return what a checkpoint must have in common with the training that goes on from it."""
+        return {
+            "members": [list(item.key) for item in members],
+            "settings": [
+                self._settings(item).identity() | {"n_words": self._text.n_words}
+                for item in members
+            ],
+            "train_tokens": len(self._text.train),
+        }
+
+    def _settings(self, item: Item) -> Settings:
+        return self._recipe.settings(
+            item.planned.config,
+            seed=item.seed,
+            epochs=self._plan.epochs,
+            precision=self._plan.precision,
+        )
+
+    def _train(self, members: Sequence[Item], clock: Clock) -> bool:
+        """Train a population to its end; returns False if the time is used up before."""
+        identity = self._identity(members)
+        population = Population(
+            [self._settings(item) for item in members], self._text, self._device, self._operations
+        )
+        seconds = 0.0
+        if self._begun() == list(members):
+            state = checkpoint.load(self._checkpoint, identity)
+            assert state is not None  # noqa: S101 - `_begun` has just seen it
+            population.restore(state["population"])
+            seconds = state["seconds"]
+        last = 0.0
+        while population.epoch < self._plan.epochs and not self._all_diverged(members):
+            if clock.left < _MARGIN * last or clock.left <= 0:
+                return False
+            begun, used = self._now(), self._used()
+            try:
+                train = population.train_epoch(lambda: clock.left <= 0)
+            except OutOfTimeError:
+                return False
+            valid = population.evaluate()
+            last = self._now() - begun
+            seconds += (self._used() - used) / len(members)
+            rows = self._rows(members, population.epoch, valid, train, seconds)
+            self.record.append(rows)
+            state = {"population": population.state(), "seconds": seconds}
+            checkpoint.save(self._checkpoint, state, identity)
+            self._report(members, population.epoch, last, valid)
+        return True
+
+    def _all_diverged(self, members: Sequence[Item]) -> bool:
+        return all(self.record.complete(item.key, self._plan.epochs) for item in members)
+
+    def _used(self) -> float:
+        """Return seconds of the device: the CPU's own, where other work shares it."""
+        return time.process_time() if self._device.type == "cpu" else self._now()
+
+    def _rows(
+        self,
+        members: Sequence[Item],
+        epoch: int,
+        valid: Vector,
+        train: Vector,
+        seconds: float,
+    ) -> list[Mapping[str, Any]]:
+        return [
+            {
+                "config_id": item.planned.config_id,
+                "config": dict(item.planned.config),
+                "seed": item.seed,
+                "epoch": epoch,
+                "val_loss": float(of_valid),
+                "train_loss": float(of_train),
+                "seconds": seconds,
+                **self._origin,
+            }
+            for item, of_valid, of_train in zip(members, valid, train, strict=True)
+        ]
+
+    def _report(self, members: Sequence[Item], epoch: int, took: float, valid: Vector) -> None:
+        done = self.record.count(self._plan.epochs)
+        rate = self._flop * len(members) / took
+        share = "" if self._peak is None else f", {rate / self._peak:.0%} of the device's peak"
+        epochs_left = self._left() * self._plan.epochs - len(members) * epoch
+        hours = max(epochs_left, 0) * took / len(members) / 3600
+        finite = sorted(float(v) for v in valid if v == v)  # noqa: PLR0124 - the test for NaN
+        best = f"{finite[0]:.3f}" if finite else "none"
+        self._tell(
+            f"{done}/{len(self._items)} trainings; {len(members)} members, epoch {epoch}: "
+            f"best {best}, {took:.1f} s, {rate / 1e12:.3g} TFLOP/s{share}; about {hours:.1f} h left"
+        )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def code_version() -> str:
+    """Return the package's version, and a digest of the code that trains."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(
+        itertools.chain((root / "training").glob("*.py"), (root / "population").glob("*.py"))
+    ):
+        digest.update(path.read_bytes())
+    return f"{version('asynctune')}+{digest.hexdigest()[:8]}"
