@@ -10,7 +10,6 @@ pending: batch expected improvement, built up one config after the other, on a l
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from asynctune.gp.acquisition import log_ei
 from asynctune.gp.arrays import Matrix, Vector
@@ -32,23 +31,23 @@ class FantasyImprovement(NamedTuple):
 
     def value(self, X: Matrix) -> Vector:
         """Return the values at points `X`, ``(m, d)``."""
-        sd = self.posterior.predict(X).sd[:, None]
-        value = log_ei(self.posterior.means(X, self.weights), sd, self.incumbents).value
-        return self._log_mean(value)
+        means, sd = self.posterior.predict_many(X, self.weights)
+        return self._log_mean(log_ei(means, sd[:, None], self.incumbents).value)
 
     def value_with_gradient(self, X: Matrix) -> tuple[Vector, Matrix]:
         """Return the values at points `X`, ``(m, d)``, and their gradients, ``(m, d)``."""
-        prediction, gradient = self.posterior.predict_with_gradient(X)
-        means = self.posterior.means(X, self.weights)
-        ei = log_ei(means, prediction.sd[:, None], self.incumbents)
+        here = self.posterior.linearise(X)
+        means = self.posterior.means_of(here, self.weights)
+        ei = log_ei(means, here.sd[:, None], self.incumbents)
         value = self._log_mean(ei.value)
         shares = np.exp(ei.value - value[:, None]) / len(self.incumbents)
-        slope = self.posterior.slope_of_means(X, self.weights, shares * ei.d_mean)
-        slope += (shares * ei.d_sd).sum(axis=1)[:, None] * gradient.sd
+        slope = self.posterior.slope_of_mean(here, (shares * ei.d_mean) @ self.weights.T)
+        slope += (shares * ei.d_sd).sum(axis=1)[:, None] * here.d_sd
         return value, slope
 
     def _log_mean(self, logs: Matrix) -> Vector:
-        mean: Vector = logsumexp(logs, axis=1) - np.log(len(self.incumbents))
+        highest = logs.max(axis=1)
+        mean: Vector = highest + np.log(np.exp(logs - highest[:, None]).mean(axis=1))
         return mean
 
 

@@ -56,6 +56,24 @@ class Gradient(NamedTuple):
     sd: Matrix
 
 
+class Linearised(NamedTuple):
+    """What predictions at `m` points and their gradients need, computed once.
+
+    Attributes:
+        X: The points, shape ``(m, d)``.
+        cross: Covariances with the inputs, shape ``(m, n)``.
+        slope: Their derivatives with respect to the squared distance, shape ``(m, n)``.
+        sd: Standard deviations, shape ``(m,)``.
+        d_sd: Their gradients, shape ``(m, d)``.
+    """
+
+    X: Matrix
+    cross: Matrix
+    slope: Matrix
+    sd: Vector
+    d_sd: Matrix
+
+
 class Posterior:
     """Posterior at resource `level`, given observations and pending points.
 
@@ -158,7 +176,7 @@ class Posterior:
                 i-th of the last `p` inputs, and has no effect if its point came up before.
 
         Returns:
-            Shape ``(n, S)``, for `means` and `slope_of_means`.
+            Shape ``(n, S)``, for `means`, `means_of`, `predict_many` and `slope_of_mean`.
         """
         before = self._n_inputs - len(draws)
         new = np.flatnonzero(self._first >= before)
@@ -172,34 +190,52 @@ class Posterior:
         means: Matrix = self._cross(X) @ weights + self._prior_mean
         return means
 
-    def slope_of_means(self, X: Matrix, weights: Matrix, shares: Matrix) -> Matrix:
-        """Return the gradient of a sum of `means` with factors `shares`, ``(m, S)``; ``(m, d)``."""
-        slope = np.empty((len(X), len(self._Z)))
-        self._cross(X, slope)
-        slope *= self._amplitude
-        return self._pull_back(slope * (shares @ weights.T), X)
+    def predict_many(self, X: Matrix, weights: Matrix | Vector) -> tuple[Matrix, Vector]:
+        """Return the means with these `weights`, ``(m, S)``, and the standard deviation, ``(m,)``.
+
+        Args:
+            X: The points, shape ``(m, d)``.
+            weights: Of the inputs, one column a mean, shape ``(n, S)``; or one mean's, ``(n,)``.
+        """
+        cross = self._cross(X)
+        half = solve_lower(self._L, cross.T)
+        return cross @ weights + self._prior_mean, np.sqrt(self._variance(half))
+
+    def means_of(self, here: "Linearised", weights: Matrix) -> Matrix:
+        """Return the means with these `weights`, ``(n, S)``, at the points; shape ``(m, S)``."""
+        means: Matrix = here.cross @ weights + self._prior_mean
+        return means
 
     def predict(self, X: Matrix) -> Prediction:
         """Return mean and standard deviation at points `X`, ``(m, d)``."""
-        cross = self._cross(X)
-        mean = cross @ self._weights + self._prior_mean
-        half = solve_lower(self._L, cross.T)
-        return Prediction(mean, np.sqrt(self._variance(half)))
+        return Prediction(*self.predict_many(X, self._weights))
 
     def predict_with_gradient(self, X: Matrix) -> tuple[Prediction, Gradient]:
         """Return mean and standard deviation at points `X`, ``(m, d)``, and their gradients."""
+        here = self.linearise(X)
+        mean = here.cross @ self._weights + self._prior_mean
+        d_mean = self.slope_of_mean(here, self._weights)
+        return Prediction(mean, here.sd), Gradient(d_mean, here.d_sd)
+
+    def linearise(self, X: Matrix) -> "Linearised":
+        """Return what predictions at points `X`, ``(m, d)``, and their gradients need."""
         slope = np.empty((len(X), len(self._Z)))
         cross = self._cross(X, slope)
         slope *= self._amplitude
         half = solve_lower(self._L, cross.T)
         sd = np.sqrt(self._variance(half))
         solved = solve_lower(self._L, half, transposed=True)
-        d_mean = self._pull_back(slope * self._weights, X)
         d_variance = self._pull_back(slope * (-2.0 * solved.T), X)
-        return (
-            Prediction(cross @ self._weights + self._prior_mean, sd),
-            Gradient(d_mean, d_variance / (2.0 * sd[:, None])),
-        )
+        return Linearised(X, cross, slope, sd, d_variance / (2.0 * sd[:, None]))
+
+    def slope_of_mean(self, here: "Linearised", weights: Matrix | Vector) -> Matrix:
+        """Return the gradient of the mean with these weights, shape ``(m, d)``.
+
+        Args:
+            here: The points.
+            weights: Of the inputs, shape ``(n,)``, or for each point its own, ``(m, n)``.
+        """
+        return self._pull_back(here.slope * weights, here.X)
 
     def _cross(self, X: Matrix, slope: Matrix | None = None) -> Matrix:
         """Return covariances between points `X` at this level and the inputs, ``(m, n)``."""
