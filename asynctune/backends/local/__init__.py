@@ -1,0 +1,35 @@
+"""Trials that are processes of this machine."""
+
+from asynctune.backends.base import Backend, BackendRequest
+
+
+def local_backend(request: BackendRequest) -> Backend:
+    """Make the backend that was asked for, as the entry point `local` does.
+
+    Raises:
+        UsageError: If there is nothing to train, or a setting is out of range.
+    """
+    from pathlib import Path
+
+    from asynctune.backends.local.backend import LocalBackend
+    from asynctune.backends.local.command import Command
+    from asynctune.backends.local.reports import Wanted
+    from asynctune.backends.local.settings import split_options
+    from asynctune.backends.local.slots import make_placement
+    from asynctune.exceptions import UsageError
+    from asynctune.space import ConfigSpace
+
+    benchmark = request.benchmark
+    if benchmark.trainable is None:
+        raise UsageError(
+            f"a local run needs a script or a function to train; {benchmark.name} has none"
+        )
+    settings, others = split_options(request.options)
+    return LocalBackend(
+        request.folder or Path(),
+        Command(benchmark.trainable, ConfigSpace(benchmark.space).constants),
+        Wanted(benchmark.metric, benchmark.resource),
+        benchmark.max_resource,
+        settings,
+        make_placement(request.n_workers, others),
+    )
