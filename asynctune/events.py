@@ -92,5 +92,13 @@ class CapacityChanged(NamedTuple):
     reason: str
 
 
+class CheckpointRemoved(NamedTuple):
+    """A trial's checkpoint of so many bytes had to make room: it could go on from scratch only."""
+
+    time: float
+    trial: int
+    size: int
+
+
 TrialEvent = Started | Report | Paused | Ended | Failed
-Event = TrialEvent | CapacityChanged
+Event = TrialEvent | CapacityChanged | CheckpointRemoved

@@ -19,7 +19,7 @@ import anyio
 import orjson
 
 from asynctune import virtualtime
-from asynctune.backends.base import Backend, BackendRequest
+from asynctune.backends.base import Backend, BackendRequest, KeepsCheckpoints
 from asynctune.benchmark import Benchmark, load_benchmark
 from asynctune.exceptions import UsageError
 from asynctune.files import replaced_atomically
@@ -151,6 +151,8 @@ def run_experiment(
         "host_seconds": {"loop": ended - begin, "results": time.perf_counter() - ended},
         "host": {"python": platform.python_version(), "platform": platform.platform()},
     }
+    if isinstance(parts.backend, KeepsCheckpoints):
+        metadata["best_checkpoint"] = _settle(parts.backend, parts.ledger)
     _write_metadata(folder, metadata)
     return metadata
 
@@ -328,6 +330,15 @@ def _run(
         raise (group.exceptions[0] if len(group.exceptions) == 1 else group) from None
     finally:
         writer.close()
+
+
+def _settle(backend: KeepsCheckpoints, ledger: Ledger) -> str | None:
+    """Keep the checkpoints of complete trials and of the best one; return where that one is."""
+    wanted = {t.number for t in ledger.trials if t.highest >= ledger.max_resource}
+    best = ledger.best_trial
+    backend.settle(wanted if best is None else wanted | {best})
+    path = None if best is None else backend.checkpoint_of(best)
+    return None if path is None else str(path)
 
 
 @contextmanager

@@ -14,7 +14,17 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
-from asynctune.events import CapacityChanged, Cause, Ended, Event, Failed, Paused, Report, Started
+from asynctune.events import (
+    CapacityChanged,
+    Cause,
+    CheckpointRemoved,
+    Ended,
+    Event,
+    Failed,
+    Paused,
+    Report,
+    Started,
+)
 from asynctune.exceptions import JournalError
 from asynctune.ledger import Launch, Promise, Seen
 from asynctune.schedulers.base import RungEntry
@@ -78,6 +88,9 @@ def event_line(event: Event, seen: Seen) -> Line:
         return line
     if isinstance(event, CapacityChanged):
         return {"t": event.time, "event": "capacity", "n": event.n, "reason": event.reason}
+    if isinstance(event, CheckpointRemoved):
+        removed = {"trial": event.trial, "size": event.size}
+        return {"t": event.time, "event": "checkpoint_removed", **removed}
     line = {
         "t": event.time,
         "event": _WORDS[type(event)],
@@ -130,6 +143,8 @@ def line_event(line: Mapping[str, Any]) -> Event | None:
             )
         case "capacity":
             return CapacityChanged(t, line["n"], line["reason"])
+        case "checkpoint_removed":
+            return CheckpointRemoved(t, line["trial"], line["size"])
         case _:
             return None
 

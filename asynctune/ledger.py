@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple
 from asynctune.events import (
     CapacityChanged,
     Cause,
+    CheckpointRemoved,
     Ended,
     Event,
     Failed,
@@ -204,6 +205,9 @@ class Ledger:
             self.capacity = event.n
             self._usable = min(self.n_workers, event.n)
             return Seen(f"capacity {event.n}")
+        if isinstance(event, CheckpointRemoved):
+            self.trials[event.trial].checkpoint = 0
+            return Seen("removed")
         trial = self._known(event)
         if event.attempt < trial.attempt or trial.state not in BUSY:
             return None

@@ -156,17 +156,22 @@ class Tuner:
         Cancelling it leaves a journal from which the same experiment goes on.
         """
         await self._backend.open(self._clock)
+        over = False
         try:
             if self._replayed is not None:
                 await self._recover(self._replayed)
-            return await self._loop()
+            outcome = await self._loop()
+            over = True
+            return outcome
         finally:
             self._closed = True
-            self._journal.commit()
             for event in self._waiters.values():
                 event.set()
-            with anyio.CancelScope(shield=True):
-                await self._backend.aclose(leave_running=False)
+            try:
+                self._journal.commit()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._backend.aclose(leave_running=not over)
 
     async def _recover(self, replayed: Replayed) -> None:
         """Take up the experiment where its journal ends."""

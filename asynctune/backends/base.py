@@ -5,9 +5,9 @@ has the effect of once. Events may be delivered more than once, but in order; of
 none may be left out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from asynctune.events import Event
 from asynctune.orders import Expected, Order
@@ -75,7 +75,24 @@ class Backend(Protocol):
         ...
 
     async def aclose(self, *, leave_running: bool) -> None:
-        """Stop what runs, unless it is to be left running, and give everything back."""
+        """Give everything back.
+
+        What runs is stopped, as the experiment is over. With `leave_running` it is not over: a
+        later tuner will go on with it, and what runs may be left to that one.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsCheckpoints(Protocol):
+    """A backend whose trials leave checkpoints behind that are of use after the experiment."""
+
+    def settle(self, wanted: Collection[int]) -> None:
+        """Remove all checkpoints but those of the trials named; the experiment is over."""
+        ...
+
+    def checkpoint_of(self, trial: int) -> Path | None:
+        """Return where a trial's checkpoint is; None if it has none."""
         ...
 
 

@@ -3,13 +3,14 @@
 import asyncio
 import os
 from contextlib import suppress
-from pathlib import Path
+from math import nan
 
 from asynctune import reporting
 from asynctune.backends.local import run_function
 from asynctune.backends.local.files import AttemptFiles, tail_of
 from asynctune.backends.local.process import Process
 from asynctune.backends.local.reports import ReportFile
+from asynctune.backends.local.store import holds_something
 from asynctune.backends.local.verdict import Command, End
 from asynctune.events import Cause
 from asynctune.orders import Order
@@ -26,6 +27,7 @@ class Attempt:
         reports: What it reports.
         count: Number of its reports so far.
         level: Resource level of its last report, or the one that it goes on from.
+        value: Metric of its last report, as reported.
         command: What it was told.
         killed: Whether it was killed, as it did not end by itself.
         fault: Why it had to be ended, if it had to.
@@ -53,6 +55,7 @@ class Attempt:
         "reports",
         "task",
         "timers",
+        "value",
     )
 
     def __init__(self, order: Order, files: AttemptFiles) -> None:
@@ -60,6 +63,7 @@ class Attempt:
         self.files = files
         self.count = 0
         self.level = order.from_resource
+        self.value = nan
         self.command: Command = ""
         self.killed = False
         self.fault: tuple[Cause, str] | None = None
@@ -106,7 +110,7 @@ class Attempt:
             from_level=order.from_resource,
             until=order.until,
             max_level=max_level,
-            checkpointed=_holds_something(files.checkpoint),
+            checkpointed=holds_something(files.checkpoint),
             tail=tail_of(files.stderr, _TAIL_LINES) or tail_of(files.stdout, _TAIL_LINES),
             oom_kills=None if oom_kills is None or before is None else oom_kills - before,
         )
@@ -122,11 +126,3 @@ class Attempt:
             self.files.answers.unlink(missing_ok=True)
         if self.process is not None:
             self.process.close()
-
-
-def _holds_something(folder: Path) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return any(not entry.name.startswith(".") for entry in entries)
-    except FileNotFoundError:
-        return False

@@ -10,7 +10,7 @@ import fcntl
 import os
 import signal
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,13 @@ from asynctune.backends.base import Clock, Fate
 from asynctune.backends.local import process, run_function
 from asynctune.backends.local.attempt import Attempt
 from asynctune.backends.local.command import Command
-from asynctune.backends.local.files import TRIALS, AttemptFiles
+from asynctune.backends.local.files import TRIALS, AttemptFiles, trial_folder
 from asynctune.backends.local.reports import Wanted, read_report
 from asynctune.backends.local.settings import LocalSettings
 from asynctune.backends.local.slots import Placement
+from asynctune.backends.local.store import CheckpointStore, holds_something
 from asynctune.backends.local.verdict import verdict
-from asynctune.events import Cause, Ended, Event, Failed, Paused, Report, Started
+from asynctune.events import Cause, CheckpointRemoved, Ended, Event, Failed, Paused, Report, Started
 from asynctune.exceptions import UsageError
 from asynctune.orders import Expected, Order
 
@@ -47,6 +48,7 @@ class LocalBackend:
         max_resource: Resource level at which a trial is complete.
         settings: How patient it is.
         placement: Which devices a worker has.
+        store: Keeps the checkpoints.
     """
 
     virtual_time: Final = False
@@ -59,6 +61,7 @@ class LocalBackend:
         max_resource: int,
         settings: LocalSettings,
         placement: Placement,
+        store: CheckpointStore,
     ) -> None:
         self._folder = folder.absolute()
         self._command = command
@@ -66,6 +69,7 @@ class LocalBackend:
         self._max = max_resource
         self._settings = settings
         self._placement = placement
+        self._store = store
         self._attempts: dict[int, Attempt] = {}
         self._queue: deque[Event] = deque()
         self._arrived = asyncio.Event()
@@ -103,6 +107,7 @@ class LocalBackend:
             os.close(self._lock)
             raise UsageError(f"another tuner is at work in {self._folder}") from None
         self._command.prepare(trials)
+        self._store.open()
         wake = trials / _WAKE
         with suppress(FileExistsError):
             os.mkfifo(wake)
@@ -126,6 +131,7 @@ class LocalBackend:
         files = AttemptFiles(self._folder, order.trial, order.attempt)
         files.folder.mkdir(exist_ok=True)
         _remove_leftovers(files)
+        self._store.borrow(order.trial, scratch=order.from_resource == 0)
         attempt = self._attempts[order.trial] = Attempt(order, files)
         self._run(attempt, self._begin(attempt))
 
@@ -145,6 +151,17 @@ class LocalBackend:
 
     async def discard(self, trial: int) -> None:
         """Remove a trial's checkpoint."""
+        self._store.discard(trial)
+
+    def settle(self, wanted: Collection[int]) -> None:
+        """Remove all checkpoints but those of the trials named; the experiment is over."""
+        self._store.discard_others(wanted)
+        self._store.close()
+
+    def checkpoint_of(self, trial: int) -> Path | None:
+        """Return where a trial's checkpoint is; None if it has none."""
+        path = trial_folder(self._folder, trial) / "checkpoint"
+        return path if holds_something(path) else None
 
     async def recover(self, expected: Sequence[Expected]) -> Mapping[tuple[int, int], Fate]:
         """Adopt the attempts of an earlier tuner, or tell how they have ended."""
@@ -217,6 +234,7 @@ class LocalBackend:
         if kill or not self._attempts:
             (self._folder / TRIALS / _WAKE).unlink(missing_ok=True)
         self._attempts.clear()
+        self._store.close()
         os.close(self._lock)  # which others may now take
         self._lock = -1
 
@@ -269,6 +287,9 @@ class LocalBackend:
         end = attempt.end(status, self._max, _oom_kills())
         self._forget(attempt)
         self._put(verdict(end, self._clock()))
+        if end.command != "stop":  # or the tuner will have its checkpoint discarded
+            for trial, size in self._store.keep(end.trial, end.level, attempt.value):
+                self._put(CheckpointRemoved(self._clock(), trial, size))
 
     def _forget(self, attempt: Attempt) -> None:
         del self._attempts[attempt.order.trial]
@@ -358,7 +379,8 @@ class LocalBackend:
                 self._fail(attempt, Cause.USER_ERROR, str(error))
                 continue
             attempt.heard = self._loop.time()
-            attempt.level = level
+            attempt.level, attempt.value = level, metrics[self._wanted.metric]
+            self._store.reported(order.trial, attempt.value)
             if attempt.count >= known:
                 self._put(Report(now, order.trial, order.attempt, attempt.count, level, metrics))
                 self._reported.append(attempt)
@@ -385,6 +407,7 @@ class LocalBackend:
         files = AttemptFiles(self._folder, order.trial, order.attempt)
         if not files.process.exists():
             return "unknown"
+        self._store.borrow(order.trial, scratch=False)
         attempt = self._attempts[order.trial] = Attempt(order, files)
         attempt.process = process.adopt(files.process)
         self._read(attempt, known=expected.reports)
