@@ -13,7 +13,7 @@ from asynctune.files import replaced_atomically
 if TYPE_CHECKING:
     import polars as pl
 
-_NAME: Final = "epochs.jsonl"
+NAME: Final = "epochs.jsonl"
 _TORN: Final = 1 << 16
 
 
@@ -38,7 +38,7 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / _NAME
+        self.path = folder / NAME
         self._epochs: dict[Key, int] = {}
         self._diverged: set[Key] = set()
         self.rows = 0
