@@ -117,7 +117,8 @@ def train(settings: Settings, text: Text, device_name: str, checkpoints: Path | 
             state = {"epoch": epoch, "seconds": seconds, "diverged": diverged}
             state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
             checkpoint.save(path, state, identity)
-        report(epoch=epoch, val_loss=val_loss, train_loss=train_loss, elapsed_time=seconds)
+        if report(epoch=epoch, val_loss=val_loss, train_loss=train_loss, elapsed_time=seconds):
+            break
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -309,6 +309,7 @@ class LocalBackend:
 
     def _look(self, attempt: Attempt, timeout: float) -> None:
         """Fail an attempt that has not reported for too long, or look again later."""
+        self._read(attempt)  # in case that it has not said so
         due = attempt.heard + timeout
         if self._loop.time() >= due:
             message = f"it has not reported for longer than report_timeout, {timeout:g} s"
@@ -371,8 +372,6 @@ class LocalBackend:
         """Take what an attempt has reported since; the first `known` reports were told before."""
         now, order = self._clock(), attempt.order
         for line in attempt.reports.lines():
-            if attempt.fault is not None:
-                continue
             try:
                 level, metrics = read_report(line, self._wanted)
             except UsageError as error:

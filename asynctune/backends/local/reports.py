@@ -87,4 +87,6 @@ def _level(number: float) -> int:
 
 
 def _is_number(x: object) -> bool:
+    if isinstance(x, bool):
+        return False
     return isinstance(x, int | float) or (isinstance(x, str) and x in _INFINITE)
