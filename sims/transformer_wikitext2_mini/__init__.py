@@ -2,12 +2,18 @@
 
 The same training script as of `transformer_wikitext2`, with a smaller model, vocabulary and text.
 Learning rates are larger, as there are fewer steps: their range is such that curves are flat,
-steep, unstable or over-fit within the space, as those of the full problem are.
+steep, unstable or over-fit within the space, as those of the full problem are. Importing this
+module is light; the recorded curves are read when the blackbox is made.
 """
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from asynctune.benchmark import Benchmark
 from asynctune.space import loguniform, randint, uniform
+
+if TYPE_CHECKING:
+    from sims.curvetable import CurveTable
+    from sims.tabular import TabularBlackbox
 
 SPACE: Final[dict[str, Any]] = {
     "lr": loguniform(1e-3, 3.0),
@@ -30,3 +36,46 @@ TRAINING: Final[dict[str, Any]] = {
     "valid_tokens": 6_000,
     "seed": 1111,
 }
+
+PROVENANCE: Final = (
+    "learning curves recorded on the CPU with this package's training script and collector; "
+    "where a config was not recorded, the curve of the nearest one"
+)
+
+
+def recorded_curves() -> "CurveTable":
+    """Return the table that comes with the package."""
+    from importlib.resources import as_file, files
+
+    from asynctune.space import ConfigSpace
+    from sims.curvechecks import TableFormat
+    from sims.curvetable import read
+
+    with as_file(files(__package__) / "data" / "curves.parquet") as path:
+        return read(path, TableFormat(ConfigSpace(SPACE), "epoch", "val_loss"))
+
+
+def load_blackbox() -> "TabularBlackbox":
+    """Return the blackbox: the recorded curves, the nearest where a config was not recorded."""
+    from sims.tabular import TabularBlackbox
+
+    return TabularBlackbox(recorded_curves(), TRAINING["epochs"], nearest=True)
+
+
+def benchmark() -> Benchmark:
+    """Return the benchmark: minimise the validation loss over five hyperparameters."""
+    return Benchmark(
+        name="transformer_wikitext2_mini",
+        space={**SPACE, **TRAINING},
+        metric="val_loss",
+        mode="min",
+        resource="epoch",
+        max_resource=TRAINING["epochs"],
+        max_wallclock_time=1_800,
+        n_workers=4,
+        # Seconds are of one core; these are the machines that the profiles have prices of.
+        instance_types={"local": "ml.g4dn.12xlarge", "sagemaker": "ml.g4dn.xlarge"},
+        blackbox=load_blackbox,
+        provenance=PROVENANCE,
+        seconds_per_level=0.8,
+    )
