@@ -36,6 +36,9 @@ from asynctune.orders import Expected, Order
 _WAKE: Final = "wake"
 _TERM_GRACE: Final = 5.0  # seconds between SIGTERM and SIGKILL, or the grace period if that is less
 _BLOCK: Final = 1 << 16
+# How long one may take to write down which process it is: a second.
+_LOOKS: Final = 20
+_SECONDS_BETWEEN_LOOKS: Final = 0.05
 
 
 class LocalBackend:
@@ -165,7 +168,7 @@ class LocalBackend:
 
     async def recover(self, expected: Sequence[Expected]) -> Mapping[tuple[int, int], Fate]:
         """Adopt the attempts of an earlier tuner, or tell how they have ended."""
-        return {(e.order.trial, e.order.attempt): self._find(e) for e in expected}
+        return {(e.order.trial, e.order.attempt): await self._find(e) for e in expected}
 
     def poll(self, until: float) -> Sequence[Event]:
         """Return the events that have come in since."""
@@ -400,11 +403,11 @@ class LocalBackend:
 
     # What an earlier tuner has left.
 
-    def _find(self, expected: Expected) -> Fate:
+    async def _find(self, expected: Expected) -> Fate:
         """Adopt an attempt, or tell of its end."""
         order = expected.order
         files = AttemptFiles(self._folder, order.trial, order.attempt)
-        if not files.process.exists():
+        if not await _was_started(files):
             return "unknown"
         self._store.borrow(order.trial, scratch=False)
         attempt = self._attempts[order.trial] = Attempt(order, files)
@@ -430,6 +433,16 @@ class LocalBackend:
         elif commands or interrupted:
             self._tell_to_pause(attempt)
         return "running"
+
+
+async def _was_started(files: AttemptFiles) -> bool:
+    """Return whether an attempt was started, which it may not have written down yet."""
+    if files.reports.exists():  # made just before
+        for _ in range(_LOOKS):
+            if files.process.exists():
+                return True
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+    return False
 
 
 def _remove_leftovers(files: AttemptFiles) -> None:
