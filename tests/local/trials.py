@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import anyio
+import functions
 
 from asynctune.backends.base import BackendRequest
 from asynctune.backends.local import local_backend
@@ -17,7 +18,7 @@ from asynctune.space import uniform
 from asynctune.stopping import RetryPolicy, StoppingCriterion
 from asynctune.trainable import Function, Script
 
-LEVELS = 9
+LEVELS = functions.LEVELS
 PATIENCE = 60.0
 
 # Trains from its checkpoint, which it writes before it reports.
@@ -164,11 +165,4 @@ def processes_of(folder):
     return found
 
 
-def trained_as_function(x, seconds):
-    """Yield what the script reports, without checkpoints."""
-    del seconds
-    for epoch in range(1, LEVELS + 1):
-        yield {"loss": (x - 0.3) ** 2 + 1 / epoch}
-
-
-FUNCTION = Function(function=trained_as_function)
+FUNCTION = Function(function=functions.trained)

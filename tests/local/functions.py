@@ -1,0 +1,34 @@
+"""What is trained as a function; a module of its own, for each attempt imports it."""
+
+import sys
+
+LEVELS = 9
+
+
+def trained(x, seconds):
+    """Yield what the steady script reports, without checkpoints."""
+    del seconds
+    for epoch in range(1, LEVELS + 1):
+        yield {"loss": (x - 0.3) ** 2 + 1 / epoch}
+
+
+def prints(x, seconds):
+    """Print much, and progress bars, between its reports."""
+    from asynctune import report
+
+    del x, seconds
+    for epoch in range(1, LEVELS + 1):
+        sys.stdout.write("x" * 200_000)
+        sys.stderr.write(f"\r{epoch} of {LEVELS}" * 1000)
+        report(epoch=epoch, loss=1 / epoch)
+
+
+def returns(x, seconds):
+    """Train to the end and return the result."""
+    del seconds
+    return {"loss": x, "note": "a text is no metric"}
+
+
+def raises(x, seconds):
+    """Fail."""
+    raise ArithmeticError(f"no luck with {x}")
