@@ -60,9 +60,11 @@ class TabularBlackbox:
             )
         self._copies: dict[Key, dict[int, tuple[Curve, Curve]]] = {}
         for i in usable.tolist():
-            copies = self._copies.setdefault(_key(self._space, curves.configs[i]), {})
+            copies = self._copies.setdefault(config_key(self._space, curves.configs[i]), {})
             copies.setdefault(int(curves.seed[i]), _curve_pair(curves, i))
-        configs = {_key(self._space, curves.configs[i]): curves.configs[i] for i in usable.tolist()}
+        configs = {
+            config_key(self._space, curves.configs[i]): curves.configs[i] for i in usable.tolist()
+        }
         self.size = len(configs)
         self._keys = list(configs)
         self._cube = self._space.encode(list(configs.values()))
@@ -87,7 +89,7 @@ class TabularBlackbox:
             configs: Configs of the space.
             seeds: Training seed of each.
         """
-        keys = [_key(self._space, config) for config in configs]
+        keys = [config_key(self._space, config) for config in configs]
         new = {k: c for k, c in zip(keys, configs, strict=True) if k not in self._copies}
         new = {key: config for key, config in new.items() if key not in self._found}
         if new:
@@ -134,7 +136,7 @@ def nearest_rows(points: NDArray[np.float64], among: NDArray[np.float64]) -> NDA
     return nearest
 
 
-def _key(space: ConfigSpace, config: Mapping[str, Any]) -> Key:
+def config_key(space: ConfigSpace, config: Mapping[str, Any]) -> Key:
     """Return what recorded configs are found by: nine digits survive any way of writing."""
     try:
         values = [config[name] for name in space.names]

@@ -1,0 +1,114 @@
+"""Fit the surrogate to a table of recorded curves."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asynctune.exceptions import UsageError
+from sims.curvefit.grouping import Grouped, group, seconds_by_config
+from sims.curvefit.index import Index
+from sims.curvefit.model import Fitted, Process
+from sims.curvefit.regression import Regression, regress
+from sims.curvefit.scale import Scale
+from sims.curvefit.shapes import Shapes
+from sims.curvetable import CurveTable
+
+Array = NDArray[np.float64]
+
+FEWEST_WHOLE: Final = 8
+
+
+class Fit(NamedTuple):
+    """A surrogate, and what it was fitted to.
+
+    Attributes:
+        fitted: The surrogate.
+        grouped: The curves by config.
+        weights: The processes of the principal curves' weights, one each.
+    """
+
+    fitted: Fitted
+    grouped: Grouped
+    weights: list[Regression]
+
+
+def fit(table: CurveTable, mode: str, max_resource: int | None = None) -> Fit:
+    """Return the surrogate of a table.
+
+    The same table gives the same surrogate, to the last bits of the linear algebra.
+
+    Args:
+        table: The curves; some may be short or have gaps.
+        mode: "min" or "max".
+        max_resource: Levels of a full training; by default the highest of the table.
+
+    Raises:
+        UsageError: If fewer than 8 configs were followed to the end, or none was timed.
+    """
+    R = table.max_resource() if max_resource is None else max_resource
+    curves = table.curves()
+    values = curves.values[table.format.metric]
+    if not np.isfinite(values).any():
+        raise UsageError(f"{table.format.metric} must be finite somewhere; it is nowhere")
+    scale = Scale.of(values, mode)
+    grouped = group(curves, table.format.space, scale, R)
+    n_whole = int(grouped.whole.sum())
+    if n_whole < FEWEST_WHOLE:
+        raise UsageError(
+            f"a surrogate needs at least {FEWEST_WHOLE} configs with all {R} levels; got {n_whole}"
+        )
+    shapes = Shapes.of(grouped.loss[grouped.whole])
+    directions = Index.of(grouped.coordinates, [grouped.loss[:, 0], grouped.loss[:, -1]])
+    all_features = directions.features(grouped.coordinates)
+    # What comes before a divergence is of a size of its own; whole curves are lent there.
+    known = np.flatnonzero(grouped.seen.any(axis=1) & (grouped.diverged == 0))
+    told = [shapes.weights(grouped.loss[i], grouped.seen[i]) for i in known.tolist()]
+    observed, noise = (np.array(column) for column in zip(*told, strict=True))
+    features = all_features[known]
+    weights = [regress(features, observed[:, k], noise[:, k]) for k in range(observed.shape[1])]
+    share, totals = seconds_by_config(curves, grouped, R)
+    timed = np.flatnonzero(np.isfinite(totals))
+    log_seconds = np.log(totals[timed])
+    seconds = regress(all_features[timed], log_seconds, np.zeros(len(timed)))
+    process = _process(weights)
+    expected = np.zeros_like(grouped.loss)
+    expected[known] = shapes.curve(process.mean(features, features))
+    means = process.mean(all_features[grouped.copy_of], features)
+    fitted = Fitted(
+        scale=scale,
+        shapes=shapes,
+        directions=directions,
+        features=all_features,
+        known=known,
+        weights=process,
+        beyond=_beyond(grouped, expected),
+        donor=np.flatnonzero(grouped.whole),
+        diverged=grouped.diverged,
+        last=grouped.last,
+        timed=timed,
+        seconds=_process([seconds]),
+        share=share,
+        spread=seconds.noise(),
+        copies=grouped.copies,
+        copy_weights=means.reshape(len(grouped.copies), len(shapes.variance)),
+    )
+    return Fit(fitted, grouped, weights)
+
+
+def _process(regressions: list[Regression]) -> Process:
+    return Process(
+        lengths=np.array([np.exp(r.gp.theta.features) for r in regressions]),
+        weights=np.array([r.unit * r.gp.weights[:, 0] for r in regressions]),
+        shift=np.array([r.shift for r in regressions]),
+    )
+
+
+def _beyond(grouped: Grouped, expected: Array) -> Array:
+    """Return what curves have beyond what is expected, gaps filled from either side."""
+    levels = np.arange(grouped.loss.shape[1])
+    beyond = np.zeros_like(grouped.loss)
+    for i, seen in enumerate(grouped.seen):
+        if seen.any():
+            beyond[i] = np.interp(levels, levels[seen], (grouped.loss[i] - expected[i])[seen])
+    return beyond
