@@ -8,12 +8,15 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.02  # where the system cannot tell of an end by itself
+_LOOKS: Final = 100
+_SECONDS_TO_DIE: Final = 0.001
 _TAKEN: Final = 125
 
 # Only built-in commands of the shell, for it has to be quick. SIGTERM is for the script, whose
@@ -88,6 +91,7 @@ class Process:
         """
         self.send(signal.SIGKILL)  # before it is waited for: its number is its own until then
         status = None if self._child is None else self._child.wait()
+        self._wait_for_the_rest()
         self.close()
         return status
 
@@ -100,6 +104,15 @@ class Process:
         if self._child is not None and self._child.returncode is None:
             # It is to outlive this process, and nobody is to be warned that it does.
             self._child.returncode = 0
+
+    def _wait_for_the_rest(self) -> None:
+        """Wait until what was killed is gone, mostly at once, so that it writes nothing more."""
+        for _ in range(_LOOKS):
+            try:
+                os.killpg(self._identity.pid, 0)
+            except (ProcessLookupError, PermissionError):
+                return
+            time.sleep(_SECONDS_TO_DIE)
 
     def _stop_watching(self) -> None:
         if self._watched_by is not None:
