@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from asynctune.plugins import load_plugin
+from asynctune.plugins import load_plugin, plugin_names
 from asynctune.trainable import Trainable
 
 
@@ -51,12 +51,20 @@ class Benchmark:
 def load_benchmark(name: str | Benchmark) -> Benchmark:
     """Return the benchmark registered as `name` under the entry points `asynctune.benchmarks`.
 
-    A benchmark is returned as it is.
+    A benchmark is returned as it is. What no package registers is asked for at the entry points
+    `asynctune.benchmark_finders`: functions that return the benchmark of a name, such as one
+    that a folder of recorded curves makes, or None.
 
     Raises:
-        UsageError: If no installed package registers a benchmark of this name.
+        UsageError: If there is no benchmark of this name.
     """
     if isinstance(name, Benchmark):
         return name
+    if name not in plugin_names("asynctune.benchmarks"):
+        for finder in plugin_names("asynctune.benchmark_finders"):
+            find = load_plugin("asynctune.benchmark_finders", "finder", finder)
+            found: Benchmark | None = find(name)
+            if found is not None:
+                return found
     benchmark: Benchmark = load_plugin("asynctune.benchmarks", "benchmark", name)()
     return benchmark

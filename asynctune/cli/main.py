@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from asynctune.exceptions import AsynctuneError
+from asynctune.plugins import load_plugin, plugin_names
 
 _COMMANDS: Final = {
     "study": "asynctune.cli.study:study",
@@ -17,6 +18,7 @@ _COMMANDS: Final = {
     "explain": "asynctune.cli.show:explain",
     "list": "asynctune.cli.show:list_plugins",
 }
+_FURTHER: Final = "asynctune.commands"  # the entry points of commands of other packages
 _BAD_INPUT: Final = 2
 _INTERRUPTED: Final = 130
 
@@ -26,14 +28,18 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return list(_COMMANDS)
+        return [*_COMMANDS, *(n for n in plugin_names(_FURTHER) if n not in _COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        if cmd_name not in _COMMANDS:
+        command: click.Command
+        if cmd_name in _COMMANDS:
+            module, name = _COMMANDS[cmd_name].split(":")
+            command = getattr(import_module(module), name)
+        elif cmd_name in plugin_names(_FURTHER):
+            command = load_plugin(_FURTHER, "command", cmd_name)
+        else:
             return None
-        module, name = _COMMANDS[cmd_name].split(":")
-        command: click.Command = getattr(import_module(module), name)
         return command
 
 

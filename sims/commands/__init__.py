@@ -1,0 +1,1 @@
+"""Commands of ``asynctune`` that make and use tables of recorded curves."""

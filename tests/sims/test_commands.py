@@ -1,0 +1,222 @@
+"""From a script to a benchmark of one's own: record, fit, study."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from asynctune import ConfigSpace, Experiment, UsageError, load_benchmark, run_experiment
+from asynctune.cli.main import commands
+from asynctune.stopping import StoppingCriterion
+from sims.commands.record import sobol_configs
+from sims.curvefit.store import SURROGATE, find, home
+
+SCRIPT = """
+import argparse, math
+from asynctune import report
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float)
+parser.add_argument("--width", type=int)
+parser.add_argument("--epochs", type=int)
+a = parser.parse_args()
+for epoch in range(1, a.epochs + 1):
+    loss = abs(math.log10(a.lr) + 2) + 1 / (a.width * epoch)
+    report(epoch=epoch, loss=loss, twice=2 * loss)
+"""
+SPACE = {
+    "lr": {"domain": "loguniform", "lower": 1e-4, "upper": 1.0},
+    "width": {"domain": "randint", "lower": 1, "upper": 9},
+    "epochs": 3,
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Work in a folder with a script and its space; return it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASYNCTUNE_HOME", str(tmp_path / "home"))
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "space.json").write_text(json.dumps(SPACE))
+    return tmp_path
+
+
+def asynctune(*words):
+    result = CliRunner().invoke(commands, list(words))
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def loss(config, epoch):
+    return abs(np.log10(config["lr"]) + 2) + 1 / (config["width"] * epoch)
+
+
+def write_table(path, n=20, **columns):
+    configs = sobol_configs(ConfigSpace.from_json(SPACE), n, seed=2)
+    frames = [
+        pl.DataFrame(
+            {
+                "config_id": f"c{i}",
+                **config,
+                "epoch": [1, 2, 3],
+                "loss": [loss(config, epoch) for epoch in (1, 2, 3)],
+                "seconds": [10.0, 20.0, 30.0],
+                "source": "hand",
+                **columns,
+            }
+        )
+        for i, config in enumerate(configs)
+    ]
+    pl.concat(frames).write_parquet(path)
+    return configs
+
+
+def experiment(benchmark):
+    return Experiment(
+        tag="t",
+        benchmark=benchmark,
+        method="ASHA",
+        n_workers=2,
+        seed=0,
+        scheduler_seed=4,
+        stopping=StoppingCriterion(max_wallclock_time=3000),
+    )
+
+
+def test_a_script_is_recorded_fitted_and_simulated(here):
+    """The whole way, on this machine; what is recorded is not trained again."""
+    words = ["--script", "train.py", "--space", "space.json", "--metric", "loss"]
+    words += ["--max-resource", "3", "--configs", "9", "--n-workers", "2"]
+    said = asynctune("record", "curves.parquet", *words)
+    assert "9 configs on 2 workers" in said
+    assert "curves.parquet has 9 now, curves.space.json the space" in said
+    table = pl.read_parquet("curves.parquet")
+    assert len(table) == 27
+    assert table["source"].unique().to_list() == ["record-curves"]
+    for row in table.iter_rows(named=True):
+        assert row["loss"] == pytest.approx(loss(row, row["epoch"]))
+        assert row["twice"] == 2 * row["loss"]
+    asynctune("record", "curves.parquet", *words)
+    assert pl.read_parquet("curves.parquet").equals(table)
+
+    words = ["--metric", "loss", "--other-metric", "twice", "--name", "mine"]
+    said = asynctune("fit", "curves.parquet", *words)
+    assert "record-curves       3       9" in said
+    assert "asynctune study --benchmark mine" in said
+    run_experiment(experiment("mine"), here / "one")
+    reports = pl.read_parquet(here / "one" / "results.parquet")
+    assert set(reports["source"]) == {"surrogate"}
+    config = {"lr": reports["config_lr"][0], "width": reports["config_width"][0]}
+    assert reports["loss"][0] == pytest.approx(loss(config, 1), abs=0.5)
+
+
+def test_curves_of_experiments_are_added_to_a_table_once(here):
+    write_table("curves.parquet")
+    asynctune("fit", "curves.parquet", "--space", "space.json", "--metric", "loss", "--name", "b")
+    run_experiment(experiment("b"), here / "results" / "study" / "one")
+    n = pl.read_parquet("curves.parquet")["config_id"].n_unique()
+    for _ in range(2):
+        asynctune("record", "curves.parquet", "--from", "results/study")
+        frame = pl.read_parquet("curves.parquet")
+        assert set(frame["source"]) == {"hand", "study"}
+        assert frame.filter(source="hand").height == 3 * n
+        trials = pl.read_parquet("results/study/one/results.parquet")
+        assert frame.filter(source="study").height == len(trials)
+
+
+@pytest.mark.parametrize("replay", ["exact", "nearest"])
+def test_a_table_is_replayed_without_a_model(here, replay):
+    configs = write_table("curves.parquet")
+    words = ["--space", "space.json", "--metric", "loss", "--name", "plain", "--replay", replay]
+    said = asynctune("fit", "curves.parquet", *words, "--folder", "own/folder")
+    assert f"{len(configs)} configs can be replayed" in said
+    assert find("plain") is None  # it is elsewhere
+    benchmark = load_benchmark("own/folder")
+    assert (benchmark.name, benchmark.max_resource, benchmark.seconds_per_level) == ("plain", 3, 10)
+    assert not (here / "own" / "folder" / SURROGATE).exists()
+    box = benchmark.blackbox()
+    assert box.curve(configs[4], 0).source == ("recorded:hand",) * 3
+    other = {"lr": 0.017, "width": 5}
+    if replay == "nearest":
+        assert box.curve(other, 0).source == ("nearest:hand",) * 3
+    else:
+        with pytest.raises(UsageError, match="one of the 20 recorded ones"):
+            box.curve(other, 0)
+
+
+def test_a_benchmark_keeps_what_it_was_given(here):
+    write_table("curves.parquet")
+    words = ["--space", "space.json", "--metric", "loss", "--mode", "max", "--name", "full"]
+    words += [
+        "--n-workers",
+        "7",
+        "--max-wallclock-time",
+        "99",
+        "--instance-type",
+        "ml.g4dn.12xlarge",
+    ]
+    asynctune("fit", "curves.parquet", *words)
+    assert home() == here / "home" / "benchmarks"
+    benchmark = load_benchmark("full")
+    assert (benchmark.mode, benchmark.n_workers, benchmark.max_wallclock_time) == ("max", 7, 99)
+    assert benchmark.instance_types["sagemaker"] == "ml.g4dn.12xlarge"
+    assert benchmark.provenance.startswith("recorded learning curves of 20 configs (hand); ")
+    assert benchmark.space == ConfigSpace.from_json(SPACE)
+    # Packages' benchmarks are not hidden by folders of the same name.
+    assert load_benchmark("transformer_wikitext2").max_resource == 40
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fit", "none.parquet", "--metric", "loss", "--name", "x"], "there is no none.space.json"),
+        (["fit", "t.parquet", "--space", "s.json", "--metric", "loss", "--name", "x"], "domain"),
+        (
+            ["fit", "t.parquet", "--space", "space.json", "--metric", "m", "--name", "x"],
+            "m is missing",
+        ),
+        (
+            ["fit", "t.parquet", "--space", "space.json", "--metric", "loss", "--name", "../x"],
+            "name",
+        ),
+        (
+            ["fit", "few.parquet", "--space", "space.json", "--metric", "loss", "--name", "x"],
+            "8 conf",
+        ),
+        (["record", "new.parquet"], "one of --from, --script and --function"),
+        (["record", "new.parquet", "--from", "home"], "hold an experiment or a study"),
+        (["record", "new.parquet", "--script", "train.py"], "--space must be given"),
+        (["study", "--benchmark", "nowhere", "--experiment-tag", "x"], "benchmark must be one of"),
+    ],
+)
+def test_bad_input_is_named(here, words, said):
+    write_table("t.parquet")
+    write_table("few.parquet", n=5)
+    (here / "s.json").write_text('{"lr": {"domain": "nothing"}}')
+    with pytest.raises(UsageError, match=said) as caught:
+        asynctune(*words)
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_folders_are_named(here):
+    write_table("curves.parquet")
+    asynctune("fit", "curves.parquet", "--space", "space.json", "--metric", "loss", "--name", "b")
+    folder = home() / "b"
+    (folder / SURROGATE).write_bytes(b"nothing")
+    with pytest.raises(UsageError, match=r"surrogate\.npz cannot be read as a surrogate"):
+        load_benchmark("b").blackbox()
+    (folder / "benchmark.json").write_text('{"format": 1, "name": "b"}')
+    with pytest.raises(UsageError, match=r"benchmark\.json cannot be read as a benchmark"):
+        load_benchmark("b")
+
+
+def test_designs_are_of_different_configs_and_grow():
+    space = ConfigSpace.from_json(SPACE)
+    configs = sobol_configs(space, 20, seed=3)
+    assert len({space.key(config) for config in configs}) == 20
+    assert sobol_configs(space, 9, seed=3) == configs[:9]
+    assert sobol_configs(space, 9, seed=4) != configs[:9]
+    finite = ConfigSpace({"width": space["width"]})
+    assert sorted(c["width"] for c in sobol_configs(finite, 500, seed=0)) == list(range(1, 10))
