@@ -155,7 +155,7 @@ def test_many_trials_leave_nothing_in_the_tuner(tmp_path):
         backend = bench.backend
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         gc.collect()
-        return descriptors, len(backend._attempts), threading.active_count()
+        return descriptors, len(backend._supervisor.attempts), threading.active_count()
 
     anyio.run(main)
 

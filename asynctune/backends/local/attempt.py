@@ -25,6 +25,7 @@ class Attempt:
         order: What it was started with.
         files: Its files.
         reports: What it reports.
+        known: How many of its reports an earlier tuner was told of.
         count: Number of its reports so far.
         level: Resource level of its last report, or the one that it goes on from.
         value: Metric of its last report, as reported.
@@ -32,7 +33,7 @@ class Attempt:
         killed: Whether it was killed, as it did not end by itself.
         fault: Why it had to be ended, if it had to.
         process: Its process, once there is one.
-        task: What waits for its end.
+        task: What waits for its end, to be cancelled if nobody waits any more.
         timers: What is to happen to it later, to be cancelled when it is over.
         heard: Loop time of its last report, or of its start.
         decided: Bytes of its reports that were handed to the tuner.
@@ -48,6 +49,7 @@ class Attempt:
         "files",
         "heard",
         "killed",
+        "known",
         "level",
         "oom_kills",
         "order",
@@ -61,6 +63,7 @@ class Attempt:
     def __init__(self, order: Order, files: AttemptFiles) -> None:
         self.order = order
         self.files = files
+        self.known = 0
         self.count = 0
         self.level = order.from_resource
         self.value = nan
@@ -68,8 +71,8 @@ class Attempt:
         self.killed = False
         self.fault: tuple[Cause, str] | None = None
         self.process: Process | None = None
-        self.task: asyncio.Task[None]
-        self.timers: list[asyncio.TimerHandle] = []
+        self.task: asyncio.Task[None] | None = None
+        self.timers: dict[str, asyncio.TimerHandle] = {}
         self.heard = 0.0
         self.decided = 0
         self.oom_kills: int | None = None
@@ -117,7 +120,9 @@ class Attempt:
 
     def close(self, *, over: bool) -> None:
         """Give back what this process holds of it; `over` says that the attempt is no more."""
-        for timer in self.timers:
+        if self.task is not None:
+            self.task.cancel()
+        for timer in self.timers.values():
             timer.cancel()
         self.timers.clear()
         self.reports.close()

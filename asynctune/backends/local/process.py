@@ -232,3 +232,13 @@ def _alive(identity: Identity) -> bool:
 def _taken_by_another(identity: Identity) -> bool:
     now = _now(identity.pid)
     return now is not None and now[1] != identity.start
+
+
+def oom_kills() -> int | None:
+    """Return how many processes the kernel has killed for want of memory; None if it is silent."""
+    try:
+        text = Path("/proc/vmstat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = text.partition("\noom_kill ")[2].partition("\n")[0]
+    return int(found) if found.isdigit() else None

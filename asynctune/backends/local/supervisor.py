@@ -1,0 +1,300 @@
+"""The lives of attempts: from their start, or from where an earlier tuner has left them."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from asynctune.backends.base import Clock, Fate
+from asynctune.backends.local import process
+from asynctune.backends.local.attempt import Attempt
+from asynctune.backends.local.command import Command
+from asynctune.backends.local.files import AttemptFiles
+from asynctune.backends.local.reports import Wanted, read_report
+from asynctune.backends.local.settings import LocalSettings
+from asynctune.backends.local.slots import Placement
+from asynctune.backends.local.store import CheckpointStore
+from asynctune.backends.local.verdict import verdict
+from asynctune.events import Cause, CheckpointRemoved, Ended, Event, Failed, Paused, Report, Started
+from asynctune.exceptions import UsageError
+from asynctune.orders import Expected, Order
+
+_TERM_GRACE: Final = 5.0  # seconds between SIGTERM and SIGKILL, or the grace period if that is less
+# How long one may take to write down which process it is: a second.
+_LOOKS: Final = 20
+_SECONDS_BETWEEN_LOOKS: Final = 0.05
+
+
+class Supervisor:
+    """Starts and ends attempts, and tells what happens to them.
+
+    One object lives as long as a backend is open.
+
+    Args:
+        folder: The experiment's folder.
+        command: Makes the command of a trial.
+        wanted: What a report must have.
+        max_resource: Resource level at which a trial is complete.
+        settings: How patient to be.
+        placement: Which devices a worker has.
+        store: Keeps the checkpoints.
+
+    Attributes:
+        attempts: Those that run, or are about to, by trial.
+        environment: The environment variables of all attempts.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        command: Command,
+        wanted: Wanted,
+        max_resource: int,
+        settings: LocalSettings,
+        placement: Placement,
+        store: CheckpointStore,
+    ) -> None:
+        self._folder = folder
+        self._command = command
+        self._wanted = wanted
+        self._max = max_resource
+        self._settings = settings
+        self._placement = placement
+        self._store = store
+        self.attempts: dict[int, Attempt] = {}
+        self.environment: Mapping[str, str] = {}
+        self._loop: asyncio.AbstractEventLoop
+        self._clock: Clock
+        self._put: Callable[[Event], None]
+        self._on_error: Callable[[BaseException], None]
+
+    def open(
+        self,
+        clock: Clock,
+        put: Callable[[Event], None],
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        """Get ready: tell events to `put`, and what goes wrong in here to `on_error`."""
+        self._loop = asyncio.get_running_loop()
+        self._clock, self._put, self._on_error = clock, put, on_error
+
+    def start(self, order: Order) -> None:
+        """Start an attempt."""
+        files = AttemptFiles(self._folder, order.trial, order.attempt)
+        files.folder.mkdir(exist_ok=True)
+        _remove_leftovers(files)
+        self._store.borrow(order.trial, scratch=order.from_resource == 0)
+        attempt = self.attempts[order.trial] = Attempt(order, files)
+        self._live(attempt, self._begin(attempt))
+
+    async def find(self, expected: Expected) -> Fate:
+        """Adopt an attempt of an earlier tuner, or tell of its end."""
+        order = expected.order
+        files = AttemptFiles(self._folder, order.trial, order.attempt)
+        if not await _was_started(files):
+            return "unknown"
+        self._store.borrow(order.trial, scratch=False)
+        attempt = self.attempts[order.trial] = Attempt(order, files)
+        attempt.known = expected.reports
+        attempt.process = process.adopt(files.process)
+        if not expected.running:
+            self._put(Started(self._clock(), order.trial, order.attempt))
+        self.read(attempt)
+        commands = [command for command, _ in expected.commands]
+        if attempt.process is None:
+            process.sweep(files.process)
+            if "stop" in commands:
+                attempt.command = "stop"
+            elif commands or files.interrupted.exists():
+                attempt.command = "pause"
+            attempt.killed = bool(attempt.command)
+            self._conclude(attempt, None)
+            return "ended"
+        self._live(attempt, self._follow(attempt, attempt.process))
+        if "stop" in commands:
+            self.stop(attempt)
+        elif commands or files.interrupted.exists():
+            self.pause(attempt)
+        return "running"
+
+    def pause(self, attempt: Attempt) -> None:
+        """Ask an attempt to save a checkpoint and end."""
+        if attempt.command:
+            return
+        attempt.command = "pause"
+        if attempt.process is None:
+            order = attempt.order
+            self.forget(attempt)
+            self._put(Paused(self._clock(), order.trial, order.attempt, order.from_resource))
+            return
+        attempt.answer()
+        attempt.process.send(signal.SIGUSR1)
+        self._kill_later(attempt, self._settings.grace_period)
+
+    def stop(self, attempt: Attempt) -> None:
+        """End an attempt of which nothing is wanted any more."""
+        if attempt.command == "stop":
+            return
+        attempt.command = "stop"
+        if attempt.process is None:
+            order = attempt.order
+            self.forget(attempt)
+            self._put(Ended(self._clock(), order.trial, order.attempt))
+            return
+        attempt.answer()
+        self.terminate(attempt)
+
+    def terminate(self, attempt: Attempt) -> None:
+        """End an attempt that has a process."""
+        assert attempt.process is not None  # noqa: S101 - the caller has looked
+        attempt.killed = True
+        attempt.process.send(signal.SIGTERM)
+        self._kill_later(attempt, min(_TERM_GRACE, self._settings.grace_period))
+
+    def forget(self, attempt: Attempt) -> None:
+        """Give back what an attempt holds that is over, or will never begin."""
+        del self.attempts[attempt.order.trial]
+        attempt.close(over=True)
+
+    def read(self, attempt: Attempt) -> None:
+        """Tell what an attempt has reported since."""
+        now, order = self._clock(), attempt.order
+        for line in attempt.reports.lines():
+            try:
+                level, metrics = read_report(line, self._wanted)
+            except UsageError as error:
+                self._fail(attempt, Cause.USER_ERROR, str(error))
+                continue
+            attempt.heard = self._loop.time()
+            attempt.level, attempt.value = level, metrics[self._wanted.metric]
+            self._store.reported(order.trial, attempt.value)
+            if attempt.count >= attempt.known:
+                self._put(Report(now, order.trial, order.attempt, attempt.count, level, metrics))
+            attempt.count += 1
+            # The tuner tells most of them to end by itself; those that go on have to be asked.
+            beyond = level >= order.until and (order.until < self._max or level > self._max)
+            if beyond and attempt.process is not None:
+                self.pause(attempt)
+
+    def _live(self, attempt: Attempt, life: Coroutine[Any, Any, None]) -> None:
+        attempt.task = self._loop.create_task(life)
+        attempt.task.add_done_callback(self._look_back)
+
+    def _look_back(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_error(error)
+
+    async def _begin(self, attempt: Attempt) -> None:
+        """Start the process when its devices are free, and see it to its end."""
+        order, files = attempt.order, attempt.files
+        try:
+            await self._placement.ready(order.slot)
+            environment = {
+                **self.environment,
+                **self._placement.environment(order.slot),
+                **self._command.environment,
+                **attempt.environment(),
+            }
+            attempt.oom_kills = process.oom_kills()
+            attempt.process = process.spawn(
+                self._command.of(order.config, files),
+                environment,
+                file=files.process,
+                stdout=files.stdout,
+                stderr=files.stderr,
+            )
+        except OSError as error:
+            attempt.task = None
+            self.forget(attempt)
+            message = f"it cannot be started: {error}"
+            key = self._clock(), order.trial, order.attempt
+            self._put(Failed(*key, Cause.INFRASTRUCTURE, message, order.from_resource))
+            return
+        self._put(Started(self._clock(), order.trial, order.attempt))
+        await self._follow(attempt, attempt.process)
+
+    async def _follow(self, attempt: Attempt, running: process.Process) -> None:
+        """See an attempt that runs to its end."""
+        self._watch(attempt)
+        await running.ended()
+        status = running.finish()
+        attempt.task = None
+        self._conclude(attempt, status)
+
+    def _conclude(self, attempt: Attempt, status: int | None) -> None:
+        """Tell of what an attempt reported last, and of its end."""
+        if status is None:
+            status = process.written_status(attempt.files.process)
+        self.read(attempt)
+        end = attempt.end(status, self._max, process.oom_kills())
+        self.forget(attempt)
+        self._put(verdict(end, self._clock()))
+        if end.command != "stop":  # or the tuner will have its checkpoint discarded
+            for trial, size in self._store.keep(end.trial, end.level, attempt.value):
+                self._put(CheckpointRemoved(self._clock(), trial, size))
+
+    def _watch(self, attempt: Attempt) -> None:
+        """Set the timers of an attempt that runs."""
+        attempt.heard = self._loop.time()
+        seconds = self._settings.trial_timeout
+        if seconds is not None:
+            message = f"it has taken longer than trial_timeout, {seconds:g} s"
+            expire = partial(self._fail, attempt, Cause.TIMEOUT, message)
+            attempt.timers["end"] = self._loop.call_later(seconds, expire)
+        if self._settings.report_timeout is not None:
+            self._listen(attempt, self._settings.report_timeout)
+
+    def _listen(self, attempt: Attempt, seconds: float) -> None:
+        """Fail an attempt that has not reported for so many seconds, or look again later."""
+        self.read(attempt)  # in case that it has not said so
+        due = attempt.heard + seconds
+        if self._loop.time() >= due:
+            message = f"it has not reported for longer than report_timeout, {seconds:g} s"
+            self._fail(attempt, Cause.TIMEOUT, message)
+        else:
+            listen = partial(self._listen, attempt, seconds)
+            attempt.timers["report"] = self._loop.call_at(due, listen)
+
+    def _fail(self, attempt: Attempt, cause: Cause, message: str) -> None:
+        """End an attempt that is at fault."""
+        if attempt.fault is None and not attempt.command:
+            attempt.fault = cause, message
+            if attempt.process is not None:
+                self.terminate(attempt)
+
+    def _kill_later(self, attempt: Attempt, delay: float) -> None:
+        # Whoever is told to stop has no more time left than it had before.
+        due, earlier = self._loop.time() + delay, attempt.timers.get("kill")
+        if earlier is None or due < earlier.when():
+            if earlier is not None:
+                earlier.cancel()
+            attempt.timers["kill"] = self._loop.call_at(due, self._kill, attempt)
+
+    def _kill(self, attempt: Attempt) -> None:
+        attempt.killed = True
+        if attempt.process is not None:
+            attempt.process.send(signal.SIGKILL)
+
+
+async def _was_started(files: AttemptFiles) -> bool:
+    """Return whether an attempt was started, which it may not have written down yet."""
+    if files.reports.exists():  # made just before
+        for _ in range(_LOOKS):
+            if files.process.exists():
+                return True
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+    return False
+
+
+def _remove_leftovers(files: AttemptFiles) -> None:
+    """Remove what an experiment that was begun anew had left of an attempt of the same number."""
+    if not files.process.exists():
+        return
+    running = process.adopt(files.process)
+    if running is not None:
+        running.send(signal.SIGKILL)
+        running.close()
+    for path in (files.process, files.reports, files.stdout, files.stderr, files.interrupted):
+        path.unlink(missing_ok=True)
