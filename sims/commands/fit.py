@@ -8,7 +8,6 @@ import click
 from asynctune.exceptions import UsageError
 
 if TYPE_CHECKING:
-    from asynctune.space import ConfigSpace
     from sims.curvetable import CurveTable
 
 # What the default budget of an experiment has room for, a worker; start-up comes on top.
@@ -23,7 +22,7 @@ _SHORTEST: Final = 7200.0
     "space_file",
     type=click.Path(path_type=Path),
     default=None,
-    help="File with the config space.  [default: TABLE's name with .space.json]",
+    help="YAML or JSON file with the config space.  [default: TABLE's name with .space.yaml]",
 )
 @click.option("--metric", required=True, help="Column of the metric to optimise.")
 @click.option("--mode", type=click.Choice(["min", "max"]), default="min", help="What is good.")
@@ -79,12 +78,14 @@ def fit(
     metric, and seconds of training since the config's start; source and seed where known.
     Curves may be short or have gaps, but for at least eight.
     """
+    from asynctune.space import ConfigSpace
+    from asynctune.spacefile import read_space
     from sims.commands.record import space_beside
     from sims.curvechecks import TableFormat
     from sims.curvefit import store
     from sims.curvetable import read
 
-    space = read_space(space_beside(table) if space_file is None else space_file)
+    space = ConfigSpace(read_space(space_beside(table) if space_file is None else space_file))
     form = TableFormat(space, given["resource"], given["metric"], tuple(given["others"]))
     curves = read(table, form, allow_gaps=True)
     max_resource = given["max_resource"] or curves.max_resource()
@@ -114,26 +115,6 @@ def fit(
     where = store.home() / name if folder is None else folder
     store.save(where, problem, curves, arrays)
     click.echo(f"{where}: asynctune study --benchmark {name if folder is None else folder}")
-
-
-def read_space(path: Path) -> "ConfigSpace":
-    """Return the config space of a file.
-
-    Raises:
-        UsageError: If there is no such file, or it holds no space.
-    """
-    import json
-
-    from asynctune.space import ConfigSpace
-
-    try:
-        return ConfigSpace.from_json(json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        raise UsageError(f"a space must be a file; there is no {path}") from None
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
-    except (OSError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path} cannot be read as a space: {error}") from error
 
 
 def _surrogate(curves: "CurveTable", problem: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -1,6 +1,5 @@
 """``asynctune record``: make a table of recorded curves."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +55,7 @@ def record(*, table: Path, folders: tuple[Path, ...], **given: Any) -> None:  # 
     end over a Sobol design of its space, on this machine; started again, the same command goes on
     where it was. Curves that TABLE has already are replaced, others are kept.
     """
+    from asynctune.spacefile import format_space
     from sims.curvejournals import table_of
 
     if bool(folders) + (given["script"] is not None) + (given["function"] is not None) != 1:
@@ -67,14 +67,14 @@ def record(*, table: Path, folders: tuple[Path, ...], **given: Any) -> None:  # 
     merged = _merged(table, found)
     merged.write(table)
     space_file = space_beside(table)
-    space_file.write_text(json.dumps(found.format.space.to_json(), indent=2) + "\n")
+    space_file.write_text(format_space(found.format.space))
     n = len(merged.curves().ids)
     click.echo(f"{n_curves} curves recorded; {table} has {n} now, {space_file} the space")
 
 
 def space_beside(table: Path) -> Path:
     """Return where the space of a table lies."""
-    return table.with_suffix(".space.json")
+    return table.with_suffix(".space.yaml")
 
 
 def sobol_configs(space: "ConfigSpace", n: int, seed: int) -> list[dict[str, Any]]:
@@ -143,7 +143,7 @@ def _run(table: Path, given: dict[str, Any]) -> Path:
 
 def _benchmark(given: dict[str, Any]) -> "Benchmark":
     from asynctune.benchmark import Benchmark
-    from sims.commands.fit import read_space
+    from asynctune.spacefile import read_space
 
     for name in ("space_file", "metric", "max_resource"):
         if given[name] is None:

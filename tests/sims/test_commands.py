@@ -91,7 +91,7 @@ def test_a_script_is_recorded_fitted_and_simulated(here):
     words += ["--max-resource", "3", "--configs", "9", "--n-workers", "2"]
     said = asynctune("record", "curves.parquet", *words)
     assert "9 configs on 2 workers" in said
-    assert "curves.parquet has 9 now, curves.space.json the space" in said
+    assert "curves.parquet has 9 now, curves.space.yaml the space" in said
     table = pl.read_parquet("curves.parquet")
     assert len(table) == 27
     assert table["source"].unique().to_list() == ["record-curves"]
@@ -171,7 +171,10 @@ def test_a_benchmark_keeps_what_it_was_given(here):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["fit", "none.parquet", "--metric", "loss", "--name", "x"], "there is no none.space.json"),
+        (
+            ["fit", "none.parquet", "--metric", "loss", "--name", "x"],
+            "none.space.yaml: No such file",
+        ),
         (["fit", "t.parquet", "--space", "s.json", "--metric", "loss", "--name", "x"], "domain"),
         (
             ["fit", "t.parquet", "--space", "space.json", "--metric", "m", "--name", "x"],
