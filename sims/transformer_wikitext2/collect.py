@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--repeats", type=int, default=0, metavar="N", help="first N with 3 seeds")
     made.add_argument("--epochs", type=int, default=40, metavar="N")
     made.add_argument("--members", type=int, default=8, metavar="N", help="trained at once")
+    made.add_argument("--block", type=int, default=8, metavar="N", help="share a batch size")
     made.add_argument("--design-seed", type=int, default=0, metavar="N")
     made.add_argument("--precision", choices=PRECISIONS, default="float")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -60,7 +61,7 @@ def recipe_for(values: argparse.Namespace) -> Recipe:
 
 def check(values: argparse.Namespace) -> None:
     """Raise a UsageError for a number that is out of range."""
-    rules = {"configs": 0, "published": 0, "repeats": 0, "epochs": 1, "members": 1}
+    rules = {"configs": 0, "published": 0, "repeats": 0, "epochs": 1, "members": 1, "block": 1}
     for name, least in rules.items():
         if getattr(values, name) < least:
             raise UsageError(f"{name} must be at least {least}; got {getattr(values, name)}")
@@ -77,7 +78,8 @@ def collect(values: argparse.Namespace) -> None:
     text = text.shortened(recipe.train_tokens, recipe.valid_tokens)
     import torch
 
-    from sims.transformer_wikitext2.population.collector import Collector, Plan
+    from sims.transformer_wikitext2.population.collector import Collector
+    from sims.transformer_wikitext2.population.plan import Plan
     from sims.transformer_wikitext2.training.precision import pick_device
 
     if values.threads is not None:
@@ -88,7 +90,7 @@ def collect(values: argparse.Namespace) -> None:
         repeats=values.repeats,
         epochs=values.epochs,
         members=values.members,
-        block=values.members,
+        block=values.block,
         design_seed=values.design_seed,
         precision=values.precision,
     )

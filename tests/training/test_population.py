@@ -7,10 +7,15 @@ torch = pytest.importorskip("torch", reason="the collector needs torch: pip inst
 
 from asynctune import UsageError  # noqa: E402
 from sims.transformer_wikitext2.population import head, update  # noqa: E402
-from sims.transformer_wikitext2.population.cost import epoch_flop, peak  # noqa: E402
-from sims.transformer_wikitext2.population.operations import check, choose  # noqa: E402
+from sims.transformer_wikitext2.population.cost import (  # noqa: E402
+    Device,
+    Problem,
+    epoch_flop,
+    limit,
+    peak,
+)
+from sims.transformer_wikitext2.population.operations import Operations, check, choose  # noqa: E402
 from sims.transformer_wikitext2.population.trainer import (  # noqa: E402
-    Operations,
     OutOfTimeError,
     Population,
 )
@@ -172,3 +177,21 @@ def test_an_epoch_of_the_full_problem_costs_what_it_is_known_to_cost():
     flop = epoch_flop(Shape(), 33_278, 2_088_628, 217_646)
     assert flop == pytest.approx(116e12, rel=0.05)
     assert 1e9 < peak(CPU, "float") < 1e14
+
+
+def test_the_full_problem_is_limited_by_memory_traffic():
+    problem = Problem(Shape(), 33_278, 2_088_628, 217_646, "bf16")
+    # In a step: 1,120 rows of logits of two bytes seven times; weights of 16 + 12 bytes.
+    steps = 2_088_628 / 1_120
+    a_step = 33_278 * (7 * 2 * 1_120 + 256 * (5 * 2 + 4 * 4 + 2))
+    evaluated = 33_278 * 217_646 * 2 * 2
+    assert problem.traffic(32) == pytest.approx(steps * a_step + evaluated)
+    assert problem.evaluation_share == pytest.approx(0.0347, rel=0.01)
+    best = Device(peak=989e12, bandwidth=4.8e12)
+    assert problem.traffic(32) / 4.8e12 > problem.flop / 989e12
+    assert best.speed(problem, 32, epochs=8, seconds=4.0) == (
+        "242 TFLOP/s, 24% of the device's peak and 60% of its memory's, limited by memory traffic"
+    )
+    assert Device(None, None).speed(problem, 32, 8, 4.0) == "242 TFLOP/s"
+    assert limit(0.7, 0.5) == "limited by arithmetic"
+    assert limit(0.1, 0.2) == "limited by neither"

@@ -8,91 +8,29 @@ import hashlib
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
 
-from sims.transformer_wikitext2.population.cost import epoch_flop, peak
-from sims.transformer_wikitext2.population.design import Planned, next_population, published, sobol
+from sims.transformer_wikitext2.population.cost import Problem, device_of
+from sims.transformer_wikitext2.population.design import next_population
 from sims.transformer_wikitext2.population.operations import choose
+from sims.transformer_wikitext2.population.plan import Item, Plan, items
 from sims.transformer_wikitext2.population.recipe import Recipe
 from sims.transformer_wikitext2.population.rows import Key, Record
 from sims.transformer_wikitext2.population.trainer import OutOfTimeError, Population, Vector
 from sims.transformer_wikitext2.training import checkpoint
 from sims.transformer_wikitext2.training.precision import set_matmul_precision
-from sims.transformer_wikitext2.training.settings import Precision, Settings
+from sims.transformer_wikitext2.training.settings import Settings
 from sims.transformer_wikitext2.training.text import Text
 
 _CHECKPOINT: Final = "population.pt"
 # An epoch is begun only if the time left is this many times what the last one took.
 _MARGIN: Final = 1.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is to be recorded, and how.
-
-    Attributes:
-        n_configs: Configs of the Sobol design.
-        n_published: Configs of the published study, which come first.
-        repeats: How many of the first configs are trained with `seeds` seeds.
-        seeds: Seeds of these, counted from the recipe's.
-        epochs: Epochs of a training.
-        members: Most configs that are trained at once.
-        block: Configs in a row of the design that share a batch size.
-        design_seed: Seed of the design.
-        precision: Of the training.
-        source: What the rows say they come from.
-    """
-
-    n_configs: int
-    n_published: int = 0
-    repeats: int = 0
-    seeds: int = 3
-    epochs: int = 40
-    members: int = 8
-    block: int = 8
-    design_seed: int = 0
-    precision: Precision = "float"
-    source: str = "collected"
-
-
-class Item(NamedTuple):
-    """A training that is planned."""
-
-    planned: Planned
-    seed: int
-
-    @property
-    def key(self) -> Key:
-        """What it is recorded under."""
-        return Key(self.planned.config_id, self.seed)
-
-
-def items(plan: Plan, recipe: Recipe, train_tokens: int) -> list[Item]:
-    """Return all trainings of a plan, in order.
-
-    Args:
-        plan: The plan.
-        recipe: What is recorded.
-        train_tokens: Tokens an epoch.
-    """
-    configs = published(plan.n_published) + sobol(
-        recipe.config_space(),
-        plan.n_configs,
-        seed=plan.design_seed,
-        block=plan.block,
-        train_tokens=train_tokens,
-        bptt=recipe.shape.bptt,
-        region=recipe.region,
-    )
-    found = [Item(planned, recipe.seed) for planned in configs]
-    for number in range(1, plan.seeds):
-        found += [Item(planned, recipe.seed + number) for planned in configs[: plan.repeats]]
-    return found
 
 
 class Clock(NamedTuple):
@@ -139,11 +77,14 @@ class Collector:
         self._recipe, self._plan, self._text = recipe, plan, text
         self._device, self._tell, self._now = device, tell, now
         self.record = Record(folder)
+        self.record.claim(self._purpose())
         self._checkpoint = folder / _CHECKPOINT
         self._items = items(plan, recipe, len(text.train))
         self._operations = choose(device, plan.precision, tell=tell)
-        self._flop = epoch_flop(recipe.shape, text.n_words, len(text.train), len(text.valid))
-        self._peak = peak(device, plan.precision)
+        self._problem = Problem(
+            recipe.shape, text.n_words, len(text.train), len(text.valid), plan.precision
+        )
+        self._best = device_of(device, plan.precision)
         self._origin = {
             "source": plan.source,
             "device": _device_name(device),
@@ -194,6 +135,23 @@ class Collector:
         unfinished = any(not self.record.complete(key, self._plan.epochs) for key in keys)
         return members if same and unfinished else None
 
+    def _purpose(self) -> dict[str, Any]:
+        """Return what all rows of a record must have in common."""
+        recipe, plan, text = self._recipe, self._plan, self._text
+        digest = hashlib.sha256(text.train.tobytes() + b"|" + text.valid.tobytes())
+        return {
+            "benchmark": recipe.name,
+            "space": recipe.config_space().to_json(),
+            "shape": asdict(recipe.shape),
+            "n_words": text.n_words,
+            "text": digest.hexdigest()[:16],
+            "seed": recipe.seed,
+            "precision": plan.precision,
+            "design_seed": plan.design_seed,
+            "block": plan.block,
+            "region": None if recipe.region is None else list(recipe.region),
+        }
+
     def _identity(self, members: Sequence[Item]) -> dict[str, Any]:
         """Return what a checkpoint must have in common with the training that goes on from it."""
         return {
@@ -231,7 +189,7 @@ class Collector:
                 return False
             begun, used = self._now(), self._used()
             try:
-                train = population.train_epoch(lambda: clock.left <= 0)
+                train = population.train_epoch(partial(self._too_late, clock, begun))
             except OutOfTimeError:
                 return False
             valid = population.evaluate()
@@ -243,6 +201,10 @@ class Collector:
             checkpoint.save(self._checkpoint, state, identity)
             self._report(members, population.epoch, last, valid)
         return True
+
+    def _too_late(self, clock: Clock, begun: float) -> bool:
+        """Return whether an epoch begun then would, evaluated, be over after the end."""
+        return clock.left <= self._problem.evaluation_share * (self._now() - begun)
 
     def _all_diverged(self, members: Sequence[Item]) -> bool:
         return all(self.record.complete(item.key, self._plan.epochs) for item in members)
@@ -275,15 +237,15 @@ class Collector:
 
     def _report(self, members: Sequence[Item], epoch: int, took: float, valid: Vector) -> None:
         done = self.record.count(self._plan.epochs)
-        rate = self._flop * len(members) / took
-        share = "" if self._peak is None else f", {rate / self._peak:.0%} of the device's peak"
+        batch_size = self._settings(members[0]).batch_size
+        speed = self._best.speed(self._problem, batch_size, len(members), took)
         epochs_left = self._left() * self._plan.epochs - len(members) * epoch
         hours = max(epochs_left, 0) * took / len(members) / 3600
         finite = sorted(float(v) for v in valid if v == v)  # noqa: PLR0124 - the test for NaN
         best = f"{finite[0]:.3f}" if finite else "none"
         self._tell(
             f"{done}/{len(self._items)} trainings; {len(members)} members, epoch {epoch}: "
-            f"best {best}, {took:.1f} s, {rate / 1e12:.3g} TFLOP/s{share}; about {hours:.1f} h left"
+            f"best {best}, {took:.1f} s, {speed}; about {hours:.1f} h left"
         )
 
 

@@ -1,14 +1,35 @@
 """Choose how the heavy parts of a step are done on a device, checking what is chosen."""
 
 from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sims.transformer_wikitext2.population import head, update
 from sims.transformer_wikitext2.population.body import hidden_states
-from sims.transformer_wikitext2.population.trainer import Operations
 from sims.transformer_wikitext2.training.settings import Precision
+
+
+class Operations(NamedTuple):
+    """How the heavy parts of a step are done, and with how much memory.
+
+    Attributes:
+        row_loss: The loss of rows of logits.
+        descend: The step of the weights.
+        hidden_states: The body of the model, maybe compiled.
+        replayed: Whether steps are captured as a CUDA graph and replayed.
+        limit: Most bytes of logits at a time.
+    """
+
+    row_loss: head.RowLoss
+    descend: update.Descend
+    hidden_states: Callable[..., Tensor] = hidden_states
+    replayed: bool = False
+    limit: int = 4 << 20
+
+
+PLAIN: Final = Operations(head.row_loss, update.descend)
 
 
 def choose(

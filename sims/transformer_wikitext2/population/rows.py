@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 NAME: Final = "epochs.jsonl"
-_TORN: Final = 1 << 16
+_PURPOSE: Final = "record.json"
 
 
 class Key(NamedTuple):
@@ -66,6 +66,28 @@ class Record:
         if not math.isfinite(float(row["val_loss"]) + float(row["train_loss"])):
             self._diverged.add(key)
         self.rows += 1
+
+    def claim(self, purpose: Mapping[str, Any]) -> None:
+        """Note what the record is of, or make sure that it is of that.
+
+        Args:
+            purpose: What all rows have in common, as JSON values.
+
+        Raises:
+            UsageError: If the record is of something else.
+        """
+        path = self.path.with_name(_PURPOSE)
+        if path.exists():
+            noted = json.loads(path.read_bytes())
+            for name, value in purpose.items():
+                if noted.get(name) != value:
+                    raise UsageError(
+                        f"a record must be of one benchmark, text and design: {self.path.parent} "
+                        f"has {name} {noted.get(name)!r}, asked for is {value!r}"
+                    )
+            return
+        with replaced_atomically(path) as temporary:
+            temporary.write_text(json.dumps(purpose, indent=1) + "\n")
 
     def epochs(self, key: Key) -> int:
         """Return how many epochs of a training are recorded."""

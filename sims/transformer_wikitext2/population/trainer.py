@@ -1,8 +1,7 @@
 """Train a population: an epoch, an evaluation, a checkpoint."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from asynctune.exceptions import UsageError
 from sims.transformer_wikitext2.population import head, update
-from sims.transformer_wikitext2.population.body import hidden_states
 from sims.transformer_wikitext2.population.dropout import Dropout
+from sims.transformer_wikitext2.population.operations import PLAIN, Operations
 from sims.transformer_wikitext2.population.stream import Steps, steps_of
 from sims.transformer_wikitext2.population.weights import MASTER, Weights
 from sims.transformer_wikitext2.training.batches import fold
@@ -24,33 +23,12 @@ Vector = NDArray[np.float64]
 
 # Sequences that are evaluated at a time; windows know nothing of each other.
 _EVALUATED: Final = 64
-# How often the clock is looked at, which makes the host wait for the device.
+# How often the clock is looked at where that makes the host wait for the device.
 _STEPS_BETWEEN_LOOKS: Final = 50
 
 
 class OutOfTimeError(Exception):
     """An epoch was broken off; the weights are those of no whole epoch."""
-
-
-class Operations(NamedTuple):
-    """How the heavy parts of a step are done, and with how much memory.
-
-    Attributes:
-        row_loss: The loss of rows of logits.
-        descend: The step of the weights.
-        hidden_states: The body of the model, maybe compiled.
-        replayed: Whether steps are captured as a CUDA graph and replayed.
-        limit: Most bytes of logits at a time.
-    """
-
-    row_loss: head.RowLoss
-    descend: update.Descend
-    hidden_states: Callable[..., Tensor] = hidden_states
-    replayed: bool = False
-    limit: int = 4 << 20
-
-
-PLAIN: Final = Operations(head.row_loss, update.descend)
 
 
 class Population:
@@ -204,7 +182,7 @@ class Population:
                 done = WARM_UP
         replay = self._replay if is_long else None
         for k in range(done, n):
-            if k % _STEPS_BETWEEN_LOOKS == 0:
+            if self._device.type == "cpu" or k % _STEPS_BETWEEN_LOOKS == 0:
                 self._wait()
                 if out_of_time():
                     raise OutOfTimeError
@@ -304,8 +282,3 @@ class Population:
     def _to_host(self, values: Tensor) -> Vector:
         array: Vector = values.cpu().numpy().astype(np.float64)
         return array
-
-
-def diverged(*losses: float) -> bool:
-    """Return whether a member is beyond help."""
-    return not all(math.isfinite(loss) for loss in losses)
