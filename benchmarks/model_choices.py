@@ -49,7 +49,7 @@ class Topic(NamedTuple):
 
 
 _GROWTHS: Final = {f"{g:.0%}": {"refit_growth": g} for g in (0.1, 0.0, 0.25, 0.5)}
-_PENDING: Final = {rule: {"pending": rule} for rule in ("believer", "fantasies")}
+_PENDING: Final = {rule: {"pending": rule} for rule in ("auto", "believer", "fantasies")}
 _KERNELS: Final = {
     kernel: {"resource_kernel": kernel}
     for kernel in (
@@ -64,6 +64,7 @@ _CAPS: Final = {str(n): {"max_data": n} for n in (300, 100, 500)}
 TOPICS: Final = (
     Topic("refit after growth by", "BO", 4, 18_000.0, _GROWTHS),
     Topic("refit after growth by", "MOBSTER", 4, 18_000.0, _GROWTHS),
+    Topic("pending configs", "MOBSTER", 4, 18_000.0, _PENDING),
     Topic("pending configs", "BO", 8, 18_000.0, _PENDING),
     Topic("pending configs", "MOBSTER", 8, 18_000.0, _PENDING),
     Topic("pending configs", "BO", 64, 9_000.0, _PENDING),

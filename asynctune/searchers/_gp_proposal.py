@@ -28,8 +28,12 @@ _ENUMERATED = 1024
 _FANTASIES = 16
 _ROLE_OF_FANTASIES = 0x4751
 
-PendingRule = Literal["believer", "fantasies"]
-"""What pending configs are taken to be: equal to their mean, or drawn from the posterior."""
+# From so many pending configs on it pays to average over what they may turn out to be.
+_FANTASIES_FROM = 6
+
+PendingRule = Literal["auto", "believer", "fantasies"]
+"""What pending configs are taken to be: equal to their mean, or drawn from the posterior; by
+default the one that is as good for few of them and cheaper, and the other for many."""
 
 
 class Proposals:
@@ -47,7 +51,7 @@ class Proposals:
         space: ConfigSpace,
         seed: int,
         cost: Cost | None = None,
-        pending: PendingRule = "believer",
+        pending: PendingRule = "auto",
     ) -> None:
         self._space = space
         self._seed = seed
@@ -75,7 +79,7 @@ class Proposals:
         """
         means = surface.mean(X)
         acquisition: Acquisition = LogImprovement(surface, float(means.min()))
-        if self._pending == "fantasies" and n_pending and isinstance(surface, Posterior):
+        if self._fantasises(n_pending) and isinstance(surface, Posterior):
             rng = self._rng(_ROLE_OF_FANTASIES, k)
             acquisition = fantasy_improvement(surface, X, n_pending, rng, _FANTASIES)
         if self._cost is not None:
@@ -90,6 +94,11 @@ class Proposals:
             if self._space.key(configs[i]) not in taken:
                 return configs[i]
         return None
+
+    def _fantasises(self, n_pending: int) -> bool:
+        if self._pending == "auto":
+            return n_pending >= _FANTASIES_FROM
+        return self._pending == "fantasies" and n_pending > 0
 
     def _rng(self, role: int, k: int) -> np.random.Generator:
         key = np.random.SeedSequence(self._seed, spawn_key=(role, k))

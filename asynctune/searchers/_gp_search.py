@@ -35,8 +35,9 @@ class ModelSearch:
         max_data: How many observations the model is fitted to at most.
         cost: What configs cost, if improvement is to be counted per cost.
         refit_growth: A fit serves until the data have grown by this share.
-        pending: What pending configs are taken to be: "believer", equal to their posterior mean,
-            or "fantasies", drawn from the posterior, which needs a surrogate that is one process.
+        pending: What pending configs are taken to be: "believer", equal to their posterior mean;
+            "fantasies", drawn from the posterior, if the surrogate is one process; "auto", the
+            first while they are few and the second when they are many.
 
     Raises:
         UsageError: If a number is out of range.
@@ -55,7 +56,7 @@ class ModelSearch:
         max_data: int,
         cost: Cost | None = None,
         refit_growth: float = 0.1,
-        pending: PendingRule = "believer",
+        pending: PendingRule = "auto",
     ) -> None:
         if num_init_random < 1:
             raise UsageError(f"num_init_random must be at least 1; got {num_init_random}")

@@ -30,9 +30,9 @@ class BOSearcher:
             there is no observation.
         max_data: How many observations the process is fitted to at most.
         refit_growth: A fit serves until the data have grown by this share.
-        pending: What pending configs are taken to be: "believer", equal to their posterior mean,
-            or "fantasies", several joint draws from the posterior, over which the improvement
-            is averaged.
+        pending: What pending configs are taken to be: "believer", equal to their posterior mean;
+            "fantasies", several joint draws from the posterior, over which the improvement is
+            averaged; "auto", the first while they are few and the second from six on.
         cost: What configs cost, see `asynctune.gp.cost`; if given, what is maximised is the
             expected improvement per unit of cost.
 
@@ -49,7 +49,7 @@ class BOSearcher:
         num_init_random: int = 3,
         max_data: int = 500,
         refit_growth: float = 0.1,
-        pending: PendingRule = "believer",
+        pending: PendingRule = "auto",
         cost: Cost | None = None,
     ) -> None:
         self._settings = {

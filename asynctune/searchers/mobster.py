@@ -39,9 +39,9 @@ class MOBSTERSearcher:
         levels: The resource levels that values come from, ascending; needed by the last two.
         refit_growth: A fit serves until the data have grown by this share, or a new level has come
             to count.
-        pending: What pending configs are taken to be: "believer", equal to their posterior mean,
-            or "fantasies", several joint draws from the posterior, over which the improvement
-            is averaged.
+        pending: What pending configs are taken to be: "believer", equal to their posterior mean;
+            "fantasies", several joint draws from the posterior, over which the improvement is
+            averaged; "auto", the first while they are few and the second from six on.
         cost: What configs cost, see `asynctune.gp.cost`; if given, what is maximised is the
             expected improvement per unit of cost.
 
@@ -61,7 +61,7 @@ class MOBSTERSearcher:
         resource_kernel: ResourceKernel = "exp-decay-combined",
         levels: Sequence[int] = (),
         refit_growth: float = 0.1,
-        pending: PendingRule = "believer",
+        pending: PendingRule = "auto",
         cost: Cost | None = None,
     ) -> None:
         kernels = (*get_args(DecayKernel), *get_args(LevelKernel))
