@@ -1,12 +1,14 @@
 """A population trains each member as the training script would train it alone."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the collector needs torch: pip install .[train]")
 
 from asynctune import UsageError  # noqa: E402
-from sims.transformer_wikitext2.population import head, update  # noqa: E402
+from sims.transformer_wikitext2.population import graphs, head, update  # noqa: E402
 from sims.transformer_wikitext2.population.cost import (  # noqa: E402
     Device,
     Problem,
@@ -111,6 +113,37 @@ def test_the_output_layer_in_pieces_is_the_whole(text, limit):
     pieces = Operations(head.row_loss, update.descend, limit=limit)
     found = by_population(MEMBERS, text, epochs=1, operations=pieces)
     np.testing.assert_allclose(found, by_population(MEMBERS, text, epochs=1), rtol=1e-10)
+
+
+@pytest.mark.parametrize("captures", [True, False])
+def test_replayed_steps_are_the_same_steps(text, monkeypatch, captures):
+    """What a GPU does with graphs, their capture replaced by the step itself."""
+    taken = {"replayed": 0, "warm": 0}
+
+    def warm_up(step, device):
+        for _ in range(graphs.WARM_UP):
+            taken["warm"] += 1
+            step()
+
+    def capture(step):
+        if not captures:
+            raise RuntimeError("it has something in it")
+
+        def replay():
+            taken["replayed"] += 1
+            step()
+
+        return replay
+
+    monkeypatch.setattr(graphs, "warm_up", warm_up)
+    monkeypatch.setattr(graphs, "capture", capture)
+    replayed = Operations(head.row_loss, update.descend, replayed=True)
+    with nullcontext() if captures else pytest.warns(UserWarning, match="one by one: it has"):
+        found = by_population(MEMBERS, text, operations=replayed)
+    np.testing.assert_array_equal(found, by_population(MEMBERS, text))
+    steps = len(Population(MEMBERS, text, CPU)._training[0].tokens)
+    assert taken["warm"] == graphs.WARM_UP
+    assert taken["replayed"] == (EPOCHS * steps - graphs.WARM_UP if captures else 0)
 
 
 def test_a_state_is_all_that_training_goes_on_from(text):

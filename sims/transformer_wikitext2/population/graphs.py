@@ -1,22 +1,20 @@
-"""Capture a step as a CUDA graph, so that replaying it costs one launch."""
+"""Capture a step as a CUDA graph, so that replaying it costs one launch.
+
+A step that is captured finds where it is, and leaves what it changes, in tensors that stay where
+they are.
+"""
 
 from collections.abc import Callable
 from typing import Final
 
 import torch
 
-# Steps taken before the capture, on a stream of their own: libraries set themselves up.
+# Real steps to be taken before the capture: libraries set themselves up in them.
 WARM_UP: Final = 3
 
 
-def captured(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Return a function that does what `step` does, after taking `WARM_UP` real steps.
-
-    Args:
-        step: Takes a step; finds where it is, and leaves what it changes, in tensors that stay
-            where they are.
-        device: A CUDA device.
-    """
+def warm_up(step: Callable[[], None], device: torch.device) -> None:
+    """Take `WARM_UP` steps, on a stream of their own as a capture wants it."""
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
@@ -24,6 +22,14 @@ def captured(step: Callable[[], None], device: torch.device) -> Callable[[], Non
             step()
     torch.cuda.current_stream(device).wait_stream(stream)
     torch.cuda.synchronize(device)
+
+
+def capture(step: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that does on the GPU what `step` does, without taking a step now.
+
+    Raises:
+        RuntimeError: If the step has something in it that cannot be captured.
+    """
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()

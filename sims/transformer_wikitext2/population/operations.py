@@ -10,6 +10,10 @@ from sims.transformer_wikitext2.population import head, update
 from sims.transformer_wikitext2.population.body import hidden_states
 from sims.transformer_wikitext2.training.settings import Precision
 
+# Bytes of logits at a time: on a CPU they stay in its cache, on a GPU they fill it with work.
+_CPU_LIMIT: Final = 4 << 20
+_GPU_LIMIT: Final = 2 << 30
+
 
 class Operations(NamedTuple):
     """How the heavy parts of a step are done, and with how much memory.
@@ -17,7 +21,7 @@ class Operations(NamedTuple):
     Attributes:
         row_loss: The loss of rows of logits.
         descend: The step of the weights.
-        hidden_states: The body of the model, maybe compiled.
+        hidden_states: The body of the model.
         replayed: Whether steps are captured as a CUDA graph and replayed.
         limit: Most bytes of logits at a time.
     """
@@ -26,7 +30,7 @@ class Operations(NamedTuple):
     descend: update.Descend
     hidden_states: Callable[..., Tensor] = hidden_states
     replayed: bool = False
-    limit: int = 4 << 20
+    limit: int = _CPU_LIMIT
 
 
 PLAIN: Final = Operations(head.row_loss, update.descend)
@@ -35,28 +39,20 @@ PLAIN: Final = Operations(head.row_loss, update.descend)
 def choose(
     device: torch.device,
     precision: Precision,
-    *,
-    compiled: bool = False,
-    replayed: bool = True,
-    fused: bool = True,
-    limit: int | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Operations:
     """Return the fastest operations that this device and this build of torch have.
 
     Args:
-        device: Where they run. On a CPU torch's own operations are taken.
+        device: Where they run. On a CPU torch's own operations are taken; on a GPU steps are
+            captured and the fused kernels are used if they prove right on random input.
         precision: What they are computed in; the fused kernels have no float64.
-        compiled: Whether to compile the body of the model.
-        replayed: Whether to capture steps as CUDA graphs.
-        fused: Whether to take the fused kernels, if they prove right on random input.
-        limit: Most bytes of logits at a time; None for a good value.
         tell: Told what was not to be had, and why.
     """
     if device.type != "cuda":
-        return Operations(head.row_loss, update.descend, limit=limit or 4 << 20)
+        return PLAIN
     row_loss, descend = head.row_loss, update.descend
-    if fused and precision != "double":
+    if precision != "double":
         try:
             from sims.transformer_wikitext2.population import kernels
 
@@ -65,8 +61,7 @@ def choose(
             tell(f"no fused kernels: {type(error).__name__}: {error}")
         else:
             row_loss, descend = kernels.row_loss, kernels.descend
-    body = torch.compile(hidden_states, dynamic=False) if compiled else hidden_states
-    return Operations(row_loss, descend, body, replayed, limit or 2 << 30)
+    return Operations(row_loss, descend, hidden_states, replayed=True, limit=_GPU_LIMIT)
 
 
 def check(row_loss: head.RowLoss, descend: update.Descend, device: torch.device) -> None:

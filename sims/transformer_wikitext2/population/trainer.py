@@ -1,5 +1,6 @@
 """Train a population: an epoch, an evaluation, a checkpoint."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asynctune.exceptions import UsageError
-from sims.transformer_wikitext2.population import head, update
+from sims.transformer_wikitext2.population import graphs, head, update
 from sims.transformer_wikitext2.population.dropout import Dropout
 from sims.transformer_wikitext2.population.operations import PLAIN, Operations
 from sims.transformer_wikitext2.population.stream import Steps, steps_of
@@ -94,6 +95,7 @@ class Population:
         self._at = torch.zeros(1, dtype=torch.int64, device=device)
         self._n_steps = torch.zeros((), dtype=torch.int64, device=device)
         self._total = torch.zeros(len(members), dtype=torch.float64, device=device)
+        self._replayed = operations.replayed
         self._replay: Callable[[], None] | None = None
         self.epoch = 0
 
@@ -174,12 +176,14 @@ class Population:
         """Take `n` steps from where `_at` stands."""
         is_long = steps is self._training[0]
         done = 0
-        if self._operations.replayed and is_long and self._replay is None:
-            from sims.transformer_wikitext2.population.graphs import WARM_UP, captured
-
-            if n > WARM_UP:
-                self._replay = captured(lambda: self._step(steps), self._device)
-                done = WARM_UP
+        if self._replayed and is_long and self._replay is None and n > graphs.WARM_UP:
+            graphs.warm_up(lambda: self._step(steps), self._device)
+            done = graphs.WARM_UP
+            try:
+                self._replay = graphs.capture(lambda: self._step(steps))
+            except RuntimeError as error:
+                self._replayed = False
+                warnings.warn(f"steps are launched one by one: {error}", stacklevel=3)
         replay = self._replay if is_long else None
         for k in range(done, n):
             if self._device.type == "cpu" or k % _STEPS_BETWEEN_LOOKS == 0:
