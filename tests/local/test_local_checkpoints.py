@@ -149,14 +149,14 @@ def test_a_trial_goes_on_from_its_checkpoint(tmp_path):
 
 
 def test_a_disk_budget_is_kept_and_on_record(tmp_path):
-    options = {"disk_budget": 2}  # the script's checkpoints take a byte each
+    options = {"disk_budget": 1}  # the script's checkpoints take a byte each
     metadata, lines = run(
         tmp_path / "experiment",
         script(tmp_path),
         options=options,
         n_workers=1,
         method_options={"continue_in_place": False, "reduction_factor": 2},
-        bounds={"max_trials": 8},
+        bounds={"max_trials": 5},
     )
     removed = {e["trial"] for e in lines if e["event"] == "checkpoint_removed"}
     assert removed

@@ -10,7 +10,7 @@ from trials import LEVELS, Bench, benchmark, gone, order, run, script
 
 from asynctune.backends.base import BackendRequest
 from asynctune.backends.local import local_backend, process
-from asynctune.events import Cause, Ended, Failed, Paused, Report
+from asynctune.events import Cause, Ended, Failed, Paused, Report, Started
 from asynctune.exceptions import UsageError
 from asynctune.stopping import RetryPolicy
 from asynctune.trainable import Script
@@ -117,6 +117,20 @@ def test_a_hang_is_a_timeout(tmp_path, ending):
     assert (event.cause, event.resource) == (TIMEOUT, 2)
     assert "report_timeout, 0.5 s" in event.message
     assert 0.5 <= event.time < 30
+
+
+def test_a_trial_may_take_so_long_in_all(tmp_path):
+    text = "report 1 0.5; sleep 0.6"
+
+    async def main():
+        bench = Bench(tmp_path / "experiment", shell(tmp_path, text), trial_timeout=1.0)
+        async with bench:
+            for attempt in range(2):
+                await bench.backend.start(order(attempt=attempt))
+                await bench.end_of(attempt=attempt)
+            return [type(e) for e in bench.seen if not isinstance(e, Report)]
+
+    assert anyio.run(main) == [Started, Ended, Started, Failed]
 
 
 def test_an_attempt_may_take_so_long(tmp_path):

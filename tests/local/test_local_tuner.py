@@ -53,7 +53,7 @@ def course(lines):
 )
 def test_the_same_experiment_local_and_simulated(tmp_path, method, options):
     settings = {"n_workers": 1, "method": method, "method_options": options, "lookahead": 0}
-    settings["bounds"] = {"max_trials": 6}
+    settings["bounds"] = {"max_trials": 5}
     # Functions without checkpoints are trained again from scratch: so is what is simulated.
     _, real = run(tmp_path / "real", FUNCTION, **settings)
     simulated = settings | {
@@ -142,7 +142,7 @@ def test_many_trials_leave_nothing_in_the_tuner(tmp_path):
         async with Bench(tmp_path / "experiment", Script(path=path)) as bench:
             await run_some(bench, 0, 20)
             before = held(bench)
-            await run_some(bench, 20, 120)
+            await run_some(bench, 20, 90)
             assert held(bench) == before
 
     async def run_some(bench, first, last):

@@ -51,6 +51,11 @@ class AttemptFiles:
         self.answers = folder / f"answers.{attempt}"
         self.interrupted = folder / f"interrupted.{attempt}"
 
+    def last_change(self) -> float:
+        """Return when something was last written to them, in seconds of the wall clock."""
+        paths = (self.process, self.reports, self.stdout, self.stderr)
+        return max((p.stat().st_mtime for p in paths if p.exists()), default=0.0)
+
 
 def attempts_of(folder: Path) -> list[int]:
     """Return the numbers of the attempts that a trial's folder has reports of, ascending."""

@@ -22,11 +22,12 @@ _TAKEN: Final = 125
 # Only built-in commands of the shell, for it has to be quick. SIGTERM is for the script, whose
 # status is waited for; SIGUSR1 asks to pause, and must not end those that do not know it.
 _SHELL: Final = f"""
-trap : TERM; trap '' USR1
-file=$1; shift
+trap 'told=1' TERM; trap '' USR1
+file=$1; begun=$2; shift 2
 read -r stat 2>/dev/null < /proc/$$/stat || stat=$$
 read -r boot 2>/dev/null < /proc/sys/kernel/random/boot_id || boot=
-set -C; echo "$stat|$boot" > "$file" || exit {_TAKEN}; set +C
+set -C; echo "$stat|$boot|$begun" > "$file" || exit {_TAKEN}; set +C
+[ "$told" ] && exit {128 + signal.SIGTERM}
 "$@"
 status=$?
 echo $status >> "$file"
@@ -142,7 +143,7 @@ def spawn(
     """
     with stdout.open("ab") as out, stderr.open("ab") as errors:
         child = subprocess.Popen(  # noqa: S603 - running the user's program is the purpose
-            ["/bin/sh", "-c", _SHELL, "sh", str(file), *command],
+            ["/bin/sh", "-c", _SHELL, "sh", str(file), str(time.time()), *command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=errors,
@@ -180,6 +181,15 @@ def written_status(file: Path) -> int | None:
     return int(lines[1]) if len(lines) > 2 and lines[1].isdigit() else None
 
 
+def begun(file: Path) -> float | None:
+    """Return the wall clock's seconds at which a process was started; None if it was not."""
+    try:
+        first, newline, _ = file.read_text(encoding="utf-8", errors="replace").partition("\n")
+    except FileNotFoundError:
+        return None
+    return float(first.rpartition("|")[2]) if newline else None
+
+
 def _identity(file: Path) -> Identity | None:
     try:
         first, newline, _ = file.read_text(encoding="utf-8", errors="replace").partition("\n")
@@ -187,7 +197,7 @@ def _identity(file: Path) -> Identity | None:
         return None
     if not newline:
         return None
-    stat, _, boot = first.rpartition("|")
+    stat, boot, _ = first.rsplit("|", 2)
     return Identity(int(stat.split(" ", 1)[0]), _start(stat)[1], boot)
 
 

@@ -17,7 +17,8 @@ class LocalSettings:
     Attributes:
         grace_period: Seconds that a trial has for its checkpoint when it is told to pause.
         report_timeout: Seconds without a report after which an attempt has failed; None: any.
-        trial_timeout: Seconds that an attempt may take at most; None: any.
+        trial_timeout: Seconds of wall clock that a trial may take, over all of its attempts; None:
+            any.
         disk_budget: Bytes that the checkpoints of trials that do not run may take; None: any.
         on_interrupt: What becomes of running trials when the tuner is interrupted: "pause" lets
             them write their checkpoints, "stop" does not wait for that, "detach" lets them run

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from asynctune.events import Cause, CheckpointRemoved, Ended, Event, Failed, Pau
 from asynctune.exceptions import UsageError
 from asynctune.orders import Expected, Order
 
-_TERM_GRACE: Final = 5.0  # seconds between SIGTERM and SIGKILL, or the grace period if that is less
+_TERM_GRACE: Final = 2.0  # seconds between SIGTERM and SIGKILL, or the grace period if that is less
 # How long one may take to write down which process it is: a second.
 _LOOKS: Final = 20
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
@@ -240,11 +241,23 @@ class Supervisor:
         attempt.heard = self._loop.time()
         seconds = self._settings.trial_timeout
         if seconds is not None:
+            left = seconds - self._seconds_before(attempt.order)
             message = f"it has taken longer than trial_timeout, {seconds:g} s"
             expire = partial(self._fail, attempt, Cause.TIMEOUT, message)
-            attempt.timers["end"] = self._loop.call_later(seconds, expire)
+            attempt.timers["end"] = self._loop.call_later(left, expire)
         if self._settings.report_timeout is not None:
             self._listen(attempt, self._settings.report_timeout)
+
+    def _seconds_before(self, order: Order) -> float:
+        """Return the wall clock that a trial has taken up to now, which others may have seen."""
+        total = 0.0
+        for number in range(order.attempt + 1):
+            files = AttemptFiles(self._folder, order.trial, number)
+            begun = process.begun(files.process)
+            if begun is not None:
+                end = time.time() if number == order.attempt else files.last_change()
+                total += max(end - begun, 0.0)
+        return total
 
     def _listen(self, attempt: Attempt, seconds: float) -> None:
         """Fail an attempt that has not reported for so many seconds, or look again later."""
