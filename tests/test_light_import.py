@@ -13,6 +13,8 @@ CASES = [
     ("from asynctune import UsageError", NUMERIC),
     ("from asynctune import StoppingCriterion, RetryPolicy", NUMERIC),
     ("from asynctune import Benchmark, load_benchmark", NUMERIC),
+    ("from asynctune import report, checkpoint_dir, save_checkpoint", NUMERIC | {"subprocess"}),
+    ("from asynctune import Script, Function", NUMERIC),
     ("from asynctune import ConfigSpace, loguniform", HEAVY | {"anyio", "asyncio"}),
     ("from asynctune import AskTell", HEAVY),
     ("from asynctune import Experiment, run_experiment", HEAVY),
