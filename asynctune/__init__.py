@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from asynctune.stopping import StoppingCriterion as StoppingCriterion
     from asynctune.trainable import Function as Function
     from asynctune.trainable import Script as Script
+    from asynctune.tuning import Tuned as Tuned
+    from asynctune.tuning import tune as tune
 
 __all__ = [
     "AskTell",
@@ -57,6 +59,7 @@ __all__ = [
     "SpaceError",
     "StoppingCriterion",
     "Told",
+    "Tuned",
     "UsageError",
     "checkpoint_dir",
     "choice",
@@ -74,6 +77,7 @@ __all__ = [
     "reverseloguniform",
     "run_experiment",
     "save_checkpoint",
+    "tune",
     "uniform",
 ]
 
@@ -105,6 +109,7 @@ _NAMES_OF = {
     ),
     "stopping": ("RetryPolicy", "StoppingCriterion"),
     "trainable": ("Function", "Script"),
+    "tuning": ("Tuned", "tune"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 

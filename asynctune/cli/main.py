@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "table": "asynctune.cli.show:table",
     "findings": "asynctune.cli.show:findings",
     "explain": "asynctune.cli.show:explain",
+    "logs": "asynctune.cli.logs:logs",
     "list": "asynctune.cli.show:list_plugins",
 }
 _FURTHER: Final = "asynctune.commands"  # the entry points of commands of other packages

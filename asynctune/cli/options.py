@@ -1,6 +1,5 @@
 """Options that several commands share, and how their values are read."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,21 +85,50 @@ def results_dir(function: Function) -> Function:
     )(function)
 
 
+def experiment_folder(experiment: Path, results_dir: Path) -> Path:
+    """Return the folder of an experiment that is given as such, or as TAG/NAME.
+
+    Raises:
+        UsageError: If there is no such folder.
+    """
+    folder = experiment if experiment.exists() else results_dir / experiment
+    if not folder.is_dir():
+        raise UsageError(
+            f"an experiment must be a folder, or TAG/NAME below {results_dir}; got {experiment}"
+        )
+    return folder
+
+
 def problem(function: Function) -> Function:
     """Add the options that say what is tuned, where, and for how long."""
-    for option in reversed(_PROBLEM):
+    for option in reversed((*_WHERE, *_HOW)):
         function = option(function)
     return function
 
 
-_PROBLEM = (
+def one_problem(function: Function) -> Function:
+    """Add the same options where the problem may be a script instead of a benchmark."""
+    for option in reversed((*_WHERE_OR_SCRIPT, *_HOW)):
+        function = option(function)
+    return function
+
+
+_PROFILE = "Cluster profile of a simulation: delays, faults, prices."
+_WHERE = (
     click.option("--benchmark", required=True, help="Name of the benchmark; see `asynctune list`."),
     click.option("--backend", default="simulated", help="Name of the backend."),
+    click.option("--profile", default="sagemaker", help=_PROFILE),
+)
+_WHERE_OR_SCRIPT = (
+    click.option("--benchmark", default=None, help="Name of the benchmark; see `asynctune list`."),
     click.option(
-        "--profile",
-        default="sagemaker",
-        help="Cluster profile of a simulation: delays, faults, prices.",
+        "--backend",
+        default=None,
+        help="Name of the backend.  [default: simulated for a benchmark, local for a script]",
     ),
+    click.option("--profile", default=None, help=f"{_PROFILE}  [default: sagemaker]"),
+)
+_HOW = (
     click.option(
         "--warm-pool",
         type=bool,
@@ -182,11 +210,3 @@ def backend_options(
 
 BOUNDS = ("max_trials", "max_evaluations", "max_resource_total", "max_cost", "metric_value")
 """The options that set bounds besides the wall clock, by their names in a stopping criterion."""
-
-
-def default_jobs() -> int:
-    """Return the number of cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1

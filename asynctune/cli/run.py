@@ -1,47 +1,49 @@
 """``asynctune run``: run one experiment and watch it."""
 
-import secrets
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from asynctune.cli import options
-from asynctune.cli.display import make_reporter
+from asynctune.cli import local, options
+from asynctune.cli.display import Reporter, make_reporter
 from asynctune.cli.study import plan_settings
+from asynctune.experiment import run_experiment
 from asynctune.ledger import Ledger
-from asynctune.study import StudyPlan, known_random_seed, open_study
 from asynctune.tuner import Observer
+from asynctune.tuning import Opened, Tuned, ending, found, open_experiment
+from asynctune.watch import live
+from asynctune.wording import plural, readable_time
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from asynctune.benchmark import Benchmark
-    from asynctune.experiment import Experiment
 
-_SHOW_EVERY: Final = 0.1  # host seconds
+_TELL_EVERY: Final = 10.0  # host seconds
+_LOCAL: Final = "local"
 
 
-@click.command()
-@click.option("--experiment-tag", required=True, help="Name of the study that it belongs to.")
+@click.command(epilog="Further arguments after `--` are passed on to the training script.")
+@click.option(
+    "--experiment-tag",
+    default=None,
+    help="Name of the study that it belongs to.  [default: the benchmark's or script's name]",
+)
 @click.option("--method", required=True, help="Name of the method.")
-@options.problem
+@options.one_problem
 @click.option(
     "--n-workers",
     type=click.IntRange(min=1),
     default=None,
-    help="Number of workers.  [default: benchmark's]",
+    help="Number of workers.  [default: benchmark's; for a script one a core, 4 at most]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Number of the repetition.")
 @options.results_dir
+@local.own_script
 def run(
     *,
-    experiment_tag: str,
+    experiment_tag: str | None,
     method: str,
     n_workers: int | None,
     seed: int,
@@ -50,104 +52,134 @@ def run(
     log_format: str,
     **given: Any,  # noqa: ANN401 - the shared options, by name
 ) -> None:
-    """Run one experiment, with a live display of its trials, best value and cost."""
-    from asynctune.benchmark import load_benchmark
-    from asynctune.experiment import run_experiment
+    """Run one experiment, with a live display of its trials, best value and budget.
 
-    benchmark = load_benchmark(given["benchmark"])
-    if random_seed is None:
-        random_seed = known_random_seed(experiment_tag, results_dir)
-    if random_seed is None:
-        random_seed = secrets.randbelow(2**31 - 1)
-    plan = StudyPlan(
+    What is tuned is a benchmark, simulated unless --backend says otherwise, or with --script a
+    training script of your own, on this machine. Started again with the same command, it goes
+    on where it was.
+    """
+    problem = local.problem_of(given)
+    opened = open_experiment(
+        problem,
+        method=method,
+        n_workers=n_workers,
         tag=experiment_tag,
+        results_dir=results_dir,
         random_seed=random_seed,
-        methods=(method,),
-        n_workers=(n_workers or benchmark.n_workers,),
         start_seed=seed,
-        **plan_settings(given),
+        **_settings(given),
     )
-    todo = open_study(plan, results_dir)
-    (experiment,) = plan.experiments()
-    folder = results_dir / experiment_tag / experiment.name
+    experiment, folder = opened.experiment, opened.folder
     if log_format == "json":
         with make_reporter(log_format) as reporter:
-            reporter.begin({e.name: e.stopping.max_wallclock_time for e in todo}, 1)
-            metadata = run_experiment(experiment, folder)
+            goal = {experiment.name: experiment.stopping.max_wallclock_time}
+            reporter.begin({} if opened.complete else goal, 1)
+            metadata = run_experiment(experiment, folder, observer=_telling(reporter))
             reporter.progress(experiment.name, metadata["experiment_seconds"], metadata)
         return
-    if todo:
-        _print_rungs(experiment, benchmark)
-    with _live(experiment) as observer:
+    if not opened.complete:
+        _print_rungs(opened, problem)
+    else:
+        click.echo("complete before; nothing is left to run")
+    with live(experiment) as observer:
         metadata = run_experiment(experiment, folder, observer=observer)
-    _print_end(metadata, folder)
+    tuned = found(folder, metadata)
+    _print_end(tuned)
+    if experiment.backend == _LOCAL:
+        _print_what_is_left(tuned)
+        if tuned.trial is None and metadata["n_failed"]:
+            sys.exit(1)
 
 
-def _print_rungs(experiment: "Experiment", benchmark: "Benchmark") -> None:
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the experiment that the options ask for."""
+    settings = plan_settings(given)
+    del settings["benchmark"]
+    backend = settings["backend"] or ("simulated" if given["script"] is None else _LOCAL)
+    settings["backend"] = backend
+    settings["backend_options"] |= local.settings_of(given)
+    if settings["profile"] is None:
+        settings["profile"] = _LOCAL if backend == _LOCAL else "sagemaker"
+    return settings
+
+
+def _telling(reporter: Reporter) -> Observer:
+    """Return an observer that tells every few seconds how far the experiment is."""
+    told = time.perf_counter()
+
+    def observe(ledger: Ledger, now: float) -> None:
+        nonlocal told
+        if time.perf_counter() - told < _TELL_EVERY:
+            return
+        told = time.perf_counter()
+        reporter.say(
+            "progress",
+            "",
+            seconds=now,
+            trials=len(ledger.trials),
+            reports=ledger.reports,
+            busy=len(ledger.busy),
+            failed=ledger.failed,
+            best=ledger.best_metric,
+            best_trial=ledger.best_trial,
+        )
+
+    return observe
+
+
+def _print_rungs(opened: Opened, problem: "Benchmark") -> None:
     """Print the rungs that trials will meet, if the method has any."""
     from asynctune.experiment import experiment_rungs
     from asynctune.rungtable import format_rung_table, rung_table
 
-    levels = experiment_rungs(experiment)
+    levels = experiment_rungs(opened.experiment)
     if levels is not None:
         rows = rung_table(
             levels,
-            benchmark.max_resource,
-            experiment.n_workers,
-            experiment.stopping.max_wallclock_time,
-            benchmark.seconds_per_level,
-            mode=benchmark.mode,
+            problem.max_resource,
+            opened.experiment.n_workers,
+            opened.experiment.stopping.max_wallclock_time,
+            problem.seconds_per_level,
+            mode=problem.mode,
         )
-        click.echo(format_rung_table(rows, benchmark.resource))
+        click.echo(format_rung_table(rows, problem.resource))
 
 
-@contextmanager
-def _live(experiment: "Experiment") -> Iterator[Observer]:
-    """Yield an observer that keeps a table of the experiment's state on standard error."""
-    from rich.console import Console
-    from rich.live import Live
-
-    with Live(console=Console(file=sys.stderr), refresh_per_second=8, transient=True) as live:
-        shown = 0.0
-
-        def observe(ledger: Ledger, now: float) -> None:
-            nonlocal shown
-            if time.perf_counter() - shown > _SHOW_EVERY:
-                shown = time.perf_counter()
-                live.update(_table(experiment, ledger, now))
-
-        yield observe
-
-
-def _table(experiment: "Experiment", ledger: Ledger, now: float) -> "Table":
-    from rich.table import Table
-
-    table = Table(title=experiment.name, show_header=False)
-    bound = experiment.stopping.max_wallclock_time
-    best = "none yet"
-    if ledger.best_metric is not None:
-        best = f"{ledger.best_metric:.4g} (trial {ledger.best_trial})"
-    states = Counter(str(ledger.trials[number].state) for number in ledger.busy)
-    running = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    table.add_row("time", f"{now:,.0f} s of {bound:,.0f} s ({now / bound:.0%})")
-    table.add_row("best " + ledger.metric, best)
-    table.add_row("trials", f"{len(ledger.trials)} started, {ledger.failed} failed")
-    table.add_row("workers", f"{len(ledger.busy)} of {ledger.n_workers} busy: {running or 'none'}")
-    table.add_row("reports", f"{ledger.reports}")
-    table.add_row("cost", f"$ {ledger.cost:.2f}")
-    return table
-
-
-def _print_end(metadata: dict[str, Any], folder: Path) -> None:
-    best = metadata["best_metric"]
+def _print_end(tuned: Tuned) -> None:
+    metadata = tuned.metadata
+    best = "none" if tuned.value is None else f"{tuned.value:.4f} (trial {tuned.trial})"
+    cost = metadata["total_cost_usd"]
     click.echo(
-        f"{metadata['method']} with {metadata['n_workers']} workers: "
-        f"best {metadata['metric']} {'none' if best is None else format(best, '.4f')} "
-        f"(trial {metadata['best_trial']}) of {metadata['n_trials']} trials, "
-        f"{metadata['n_reports']} reports in {metadata['experiment_seconds']:,.0f} s, "
-        f"workers {metadata['utilisation']:.1%} busy, $ {metadata['total_cost_usd']:.2f}; "
-        f"ended by {metadata['stopped_by']}"
+        f"{metadata['method']} with {plural(metadata['n_workers'], 'worker')}: "
+        f"best {metadata['metric']} {best} of {plural(metadata['n_trials'], 'trial')}, "
+        f"{plural(metadata['n_reports'], 'report')} in "
+        f"{readable_time(metadata['experiment_seconds'])}, "
+        f"workers {metadata['utilisation']:.1%} busy"
+        f"{f', $ {cost:.2f}' if cost else ''}; ended by {metadata['stopped_by']}"
     )
-    if metadata["provenance"]:
+    if metadata["provenance"] and metadata["backend"] != _LOCAL:
         click.echo(f"data: {metadata['provenance']}")
-    click.echo(f"results: {folder}")
+    click.echo(f"results: {tuned.folder}")
+
+
+def _print_what_is_left(tuned: Tuned) -> None:
+    """Print the best config, where its checkpoint is, and how to see logs and curves."""
+    folder, failed = tuned.folder, tuned.metadata["n_failed"]
+    if tuned.config is not None:
+        settings = ", ".join(f"{name}={_short(value)}" for name, value in tuned.config.items())
+        click.echo(f"best config: {settings}")
+        click.echo(f"its checkpoint: {tuned.checkpoint or 'none, as the script has written none'}")
+        click.echo(f"its logs: asynctune logs {folder} {tuned.trial}")
+        click.echo(f"learning curves: asynctune curves {folder}")
+    failure = ending(folder, None).failure
+    if failed and failure is not None:
+        trial, cause, message = failure
+        click.echo(
+            f"{plural(failed, 'trial')} failed; the last, trial {trial}: {cause}, {message}",
+            err=True,
+        )
+        click.echo(f"all it wrote: asynctune logs {folder} {trial} --stderr", err=True)
+
+
+def _short(value: Any) -> str:  # noqa: ANN401 - whatever a config may have
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -9,6 +9,7 @@ import click
 
 from asynctune.cli import options
 from asynctune.cli.display import Reporter, make_reporter
+from asynctune.cores import available_cores
 from asynctune.methods import REFERENCE_METHODS
 from asynctune.study import StudyPlan, known_random_seed, open_study, run_experiments
 from asynctune.wording import plural
@@ -81,7 +82,7 @@ def study(
     with make_reporter(log_format) as reporter:
         if drawn:
             reporter.say("random_seed", f"random seed {random_seed}", random_seed=random_seed)
-        _run(todo, total, results_dir / experiment_tag, jobs or options.default_jobs(), reporter)
+        _run(todo, total, results_dir / experiment_tag, jobs or available_cores(), reporter)
 
 
 def plan_settings(given: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,217 @@
+"""The command line with a training script of one's own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from asynctune.cli import main
+from asynctune.experiment import JOURNAL
+from asynctune.journal import read_header
+
+SCRIPT = """
+import argparse, json, sys, time
+from asynctune import checkpoint_dir, report
+parser = argparse.ArgumentParser()
+parser.add_argument("--config")
+parser.add_argument("--x", type=float)
+parser.add_argument("--pause", type=float, default=0.0)
+parser.add_argument("--fail", action="store_true")
+given = parser.parse_args()
+x = given.x if given.config is None else json.load(open(given.config))["x"]
+path = checkpoint_dir() / "epoch"
+epoch = int(path.read_text()) if path.exists() else 0
+print("from epoch", epoch)
+print("a warning", file=sys.stderr)
+if given.fail:
+    raise ArithmeticError("no luck")
+while epoch < 4:
+    time.sleep(given.pause)
+    epoch += 1
+    path.write_text(str(epoch))
+    print("epoch", epoch)
+    if report(epoch=epoch, loss=(x - 0.3) ** 2 + 1 / epoch):
+        break
+"""
+SPACE = "x: {uniform: [0, 1]}\n"
+RUN = "run --backend local --script train.py --space space.yaml --metric loss --max-resource 4"
+FEW = [*RUN.split(), "--n-workers", "2", "--method", "ASHA", "--max-trials", "4"]
+
+
+class Result:
+    """What a call of the command line gave."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capfd):
+    """Return a function that calls the command line in a folder with a script and a space."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "space.yaml").write_text(SPACE)
+
+    def function(*arguments):
+        monkeypatch.setattr(sys, "argv", ["asynctune", *arguments])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        captured = capfd.readouterr()
+        return Result(status, captured.out, captured.err)
+
+    return function
+
+
+def test_run_logs_and_run_again(call, tmp_path):
+    done = call(*FEW, "--random-seed", "3")
+    assert done.status == 0, done.err
+    folder = tmp_path / "results" / "train" / "ASHA-2w-0"
+    metadata = json.loads((folder / "metadata.json").read_bytes())
+    best = metadata["best_trial"]
+    assert metadata["profile"] == "local"
+    assert f"(trial {best}) of 4 trials" in done.out
+    assert "best config: x=0." in done.out
+    checkpoint = folder / "trials" / f"{best:06d}" / "checkpoint"
+    assert f"its checkpoint: {checkpoint}" in done.out
+    assert (checkpoint / "epoch").read_text() == "4"
+    command = f"logs results/train/ASHA-2w-0 {best}"
+    assert command in done.out
+
+    whole = call(*command.split()).out
+    assert whole.startswith("from epoch 0\nepoch 1\n")
+    assert whole.endswith("epoch 4\n")
+    assert call("logs", "train/ASHA-2w-0", str(best)).out == whole
+    assert call(*command.split(), "--tail", "2").out == "".join(whole.splitlines(True)[-2:])
+    assert call(*command.split(), "--follow").out == whole
+    assert "a warning" in call(*command.split(), "--stderr").out
+
+    before = (folder / JOURNAL).read_bytes()
+    again = call(*FEW)
+    assert again.out.splitlines()[0].startswith("complete before")
+    assert again.out.splitlines()[1:] == done.out.splitlines()[4:]  # without the rung table
+    assert (folder / JOURNAL).read_bytes() == before
+
+
+def test_each_attempt_has_logs_of_its_own(call, tmp_path):
+    slow = ["--method-option", "continue_in_place=false", "--method-option", "grace_period=1"]
+    done = call(*FEW, *slow, "--random-seed", "3")
+    assert done.status == 0, done.err
+    trials = tmp_path / "results" / "train" / "ASHA-2w-0" / "trials"
+    trial = next(int(path.parent.name) for path in trials.glob("*/stdout.1.log"))
+    whole = call("logs", "train/ASHA-2w-0", str(trial)).out
+    assert "--- attempt 1 ---\nfrom epoch" in whole
+    assert call("logs", "train/ASHA-2w-0", str(trial), "--attempt", "0").out in whole
+    assert "attempt 1" not in call("logs", "train/ASHA-2w-0", str(trial), "--attempt", "1").out
+
+
+def test_json_config_arguments_and_launcher(call, tmp_path):
+    launcher = ["--config-as", "json", "--launcher", f"{sys.executable} -X faulthandler"]
+    done = call(*FEW, *launcher, "--mode", "max", "--", "--pause", "0.001")
+    assert done.status == 0, done.err
+    header = read_header(tmp_path / "results" / "train" / "ASHA-2w-0" / JOURNAL)
+    backend = header["backend"]
+    assert backend["config_as"] == "json"
+    assert backend["arguments"] == ["--pause", "0.001"]
+    assert backend["prefix"][1:] == ["-X", "faulthandler"]
+    assert header["mode"] == "max"
+
+
+def test_only_what_decides_must_be_the_same_again(call):
+    assert call(*FEW, "--disk-budget", "1MB", "--on-interrupt", "stop").status == 0
+    assert call(*FEW, "--grace-period", "3").status == 0
+    other = call(*FEW, "--trial-timeout", "60")
+    assert other.status == 2
+    assert "trial_timeout" in other.err
+
+
+def test_when_every_trial_fails(call):
+    done = call(*FEW, "--", "--fail")
+    assert done.status == 1
+    assert "best loss none of" in done.out
+    assert "ArithmeticError: no luck" in done.err
+    assert "--stderr" in done.err.splitlines()[-1]
+
+
+def test_json_lines(call):
+    done = call(*FEW, "--log-format", "json")
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [event["event"] for event in events] == ["study_started", "experiment_complete"]
+    assert events[1]["trials"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--benchmark", "transformer_wikitext2"], "got both"),
+        (["--script", "nothing.py"], "must be a file; got nothing.py"),
+        (["--space", "nothing.yaml"], "nothing.yaml: No such file"),
+        (["--max-resource", "0"], "max-resource"),
+        (["--mode", "least"], "'least'"),
+        (["--disk-budget", "much"], "must be a size such as 500MB or 20GB; got 'much'"),
+        (["--on-interrupt", "cry"], "'cry'"),
+        (["--trial-timeout", "0"], "trial-timeout"),
+        (["--launcher", "no-such-program"], "no-such-program is to run"),
+        (["--experiment-tag", "a_b"], "got 'a_b'"),
+        (["--method", "magic"], "got 'magic'"),
+        (["--backend", "simulated"], "blackbox"),
+        (["--set", "nope=1"], "'nope'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(call, tmp_path, arguments, message):
+    done = call(*FEW, *arguments)
+    assert done.status == 2
+    assert done.err.count("\n") == 1
+    assert message in done.err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("missing", ["--space", "--metric", "--max-resource"])
+def test_what_a_script_needs(call, missing):
+    at = FEW.index(missing)
+    done = call(*FEW[:at], *FEW[at + 2 :])
+    assert done.status == 2
+    assert f"a --script must have {missing}; got none" in done.err
+
+
+def test_what_belongs_to_scripts_only(call):
+    simulated = ["run", "--method", "ASHA", "--benchmark", "transformer_wikitext2"]
+    assert "--metric belongs to a --script" in call(*simulated, "--metric", "loss").err
+    assert "got --fast" in call(*simulated, "--", "--fast").err
+    assert "got neither" in call(*simulated[:3]).err
+
+
+def test_logs_of_what_is_not_there(call, tmp_path):
+    assert "got train/x" in call("logs", "train/x", "0").err
+    (tmp_path / "results" / "train" / "x" / "trials").mkdir(parents=True)
+    assert "has no 7" in call("logs", "train/x", "7").err
+
+
+def test_ctrl_c_and_the_same_command_again(call, tmp_path):
+    command = [*FEW, "--random-seed", "3", "--", "--pause", "0.2"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from asynctune.cli import main; main()", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    journal = tmp_path / "results" / "train" / "ASHA-2w-0" / JOURNAL
+    while not journal.exists() or b'"report"' not in journal.read_bytes():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.decode().strip().count("\n") == 0
+    assert b"the same command goes on" in err
+    begun = journal.read_bytes()
+    done = call(*command)
+    assert done.status == 0, done.err
+    assert "ended by max_trials" in done.out
+    assert journal.read_bytes().startswith(begun)
