@@ -96,6 +96,12 @@ def test_members_do_not_touch_each_other_even_if_one_diverges(text):
     np.testing.assert_allclose(together[1:], by_population(MEMBERS[:2], text), rtol=1e-9)
 
 
+def test_what_a_member_drops_does_not_depend_on_the_others(text):
+    one, other, without = (settings(dropout=p, lr=0.1) for p in (0.4, 0.7, 0.0))
+    alone = by_population([one], text)
+    np.testing.assert_allclose(by_population([other, without, one], text)[2:], alone, rtol=1e-9)
+
+
 def test_with_dropout_the_curves_agree_in_distribution(text):
     members = [settings(dropout=0.4, seed=s, precision="float") for s in range(8)]
     ours = by_population(members, text, 2)[:, -1]
