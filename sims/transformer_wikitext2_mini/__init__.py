@@ -6,10 +6,12 @@ steep, unstable or over-fit within the space, as those of the full problem are. 
 module is light; the recorded curves are read when the blackbox is made.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asynctune.benchmark import Benchmark
 from asynctune.space import loguniform, randint, uniform
+from asynctune.trainable import Script
 
 if TYPE_CHECKING:
     from sims.curvetable import CurveTable
@@ -43,6 +45,13 @@ PROVENANCE: Final = (
 )
 
 
+# What a real run trains; it has to be told besides where the text is, by `--data`.
+TRAINABLE: Final = Script(
+    path=Path(__file__).parents[1] / "transformer_wikitext2" / "train.py",
+    environment={"PYTHONSAFEPATH": "1"},  # nothing is to be imported from the script's folder
+)
+
+
 def recorded_curves() -> "CurveTable":
     """Return the table that comes with the package."""
     from importlib.resources import as_file, files
@@ -71,11 +80,12 @@ def benchmark() -> Benchmark:
         mode="min",
         resource="epoch",
         max_resource=TRAINING["epochs"],
-        max_wallclock_time=1_800,
+        max_wallclock_time=900,
         n_workers=4,
         # Seconds are of one core; these are the machines that the profiles have prices of.
         instance_types={"local": "ml.g4dn.12xlarge", "sagemaker": "ml.g4dn.xlarge"},
         blackbox=load_blackbox,
         provenance=PROVENANCE,
         seconds_per_level=0.8,
+        trainable=TRAINABLE,
     )

@@ -11,6 +11,8 @@ torch = pytest.importorskip("torch", reason="the collector needs torch: pip inst
 
 from asynctune import UsageError, loguniform, randint, uniform  # noqa: E402
 from asynctune.space import ConfigSpace  # noqa: E402
+from sims.curvechecks import TableFormat  # noqa: E402
+from sims.curvetable import check  # noqa: E402
 from sims.transformer_wikitext2.collect import main  # noqa: E402
 from sims.transformer_wikitext2.population.collector import Collector  # noqa: E402
 from sims.transformer_wikitext2.population.design import (  # noqa: E402
@@ -70,6 +72,8 @@ def test_everything_that_is_planned_is_recorded_once(collector):
     assert len(table) == 6 * 2
     assert table.select(KEYS).is_unique().all()
     assert table["config_id"].n_unique() == 5
+    form = TableFormat(ConfigSpace(SPACE), "epoch", "val_loss")
+    assert check(table, form).curves().whole(2).all()  # a table as all of them are
     for (_, _), rows in table.group_by("config_id", "seed"):
         assert rows["epoch"].to_list() == [1, 2]
         assert rows["seconds"].is_sorted()
