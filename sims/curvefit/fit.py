@@ -59,7 +59,8 @@ def fit(table: CurveTable, mode: str, max_resource: int | None = None) -> Fit:
             f"a surrogate needs at least {FEWEST_WHOLE} configs with all {R} levels; got {n_whole}"
         )
     shapes = Shapes.of(grouped.loss[grouped.whole])
-    directions = Index.of(grouped.coordinates, [grouped.loss[:, 0], grouped.loss[:, -1]])
+    ranked = sorted({0, round(R**0.5) - 1, R - 1})  # early, amid (levels count by ratio), last
+    directions = Index.of(grouped.coordinates, [grouped.loss[:, level] for level in ranked])
     all_features = directions.features(grouped.coordinates)
     # What comes before a divergence is of a size of its own; whole curves are lent there.
     known = np.flatnonzero(grouped.seen.any(axis=1) & (grouped.diverged == 0))

@@ -119,7 +119,7 @@ def seconds_by_config(curves: Curves, grouped: Grouped, R: int) -> tuple[Array, 
     timed = np.isfinite(seconds).sum(axis=1) > 0
     if not timed.any():
         raise UsageError("a surrogate needs seconds of at least one curve; the table has none")
-    full = np.isfinite(seconds[:, -1])
+    full = np.isfinite(seconds).sum(axis=1) == R
     share = np.arange(1.0, R + 1) / R
     if full.any():
         share = np.median(seconds[full] / seconds[full, -1:], axis=0)

@@ -1,9 +1,22 @@
-"""The published curves as rows of a table of recorded curves."""
+"""The published curves as rows of a table of recorded curves.
 
+    python -m sims.transformer_wikitext2.published [EXPORT ...]
+
+writes `data/curves.parquet` anew: the published curves, then those that the collector exported.
+"""
+
+import sys
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 
+from asynctune.exceptions import UsageError
+from asynctune.space import ConfigSpace
+from sims.curvechecks import TableFormat
+from sims.transformer_wikitext2 import benchmark
 from sims.transformer_wikitext2.recorded import NAMES, merge, readings
 
 if TYPE_CHECKING:
@@ -51,3 +64,39 @@ def published_rows() -> "pl.DataFrame":
             )
         )
     return pl.concat(parts)
+
+
+def table_file() -> Path:
+    """Return where the package's table of recorded curves lies."""
+    return Path(str(files(__package__) / "data" / "curves.parquet"))
+
+
+@click.command()
+@click.argument("exports", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, help="Default: the package's."
+)
+def main(exports: tuple[Path, ...], out: Path | None) -> None:
+    """Write the table of recorded curves: the published ones, then those of EXPORTS.
+
+    EXPORTS are tables that the collector has written.
+    """
+    from sims.curvetable import check, read
+
+    space = ConfigSpace(benchmark().space)
+    form = TableFormat(space, "epoch", "val_loss")
+    try:
+        table = check(published_rows(), form, allow_gaps=True)
+        for path in exports:
+            table = table.appended(read(path, form).frame, allow_gaps=True)
+    except UsageError as error:
+        click.echo(f"published: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    path = table_file() if out is None else out
+    table.write(path)
+    n = len(table.curves().ids)
+    click.echo(f"{path}: {n} curves, {len(table.frame)} rows, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

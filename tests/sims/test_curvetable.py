@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from asynctune import ConfigSpace, Experiment, UsageError, loguniform, randint, run_experiment
 from asynctune.benchmark import Benchmark
@@ -11,7 +12,7 @@ from sims.curvechecks import TableFormat
 from sims.curvejournals import table_of
 from sims.curvetable import check, read
 from sims.transformer_wikitext2 import benchmark as wikitext2
-from sims.transformer_wikitext2.published import published_rows
+from sims.transformer_wikitext2.published import main, published_rows, table_file
 
 SPACE = ConfigSpace({"lr": loguniform(1e-4, 1.0), "width": randint(1, 9), "epochs": 3})
 FORMAT = TableFormat(SPACE, "epoch", "loss")
@@ -114,6 +115,26 @@ def test_the_published_curves_are_rows():
     assert curves.values["val_loss"][first, 0] == 10.7478
     assert curves.seconds[first, 39] == pytest.approx(40 * 54.18)
     assert curves.whole(40).sum() == 29
+
+
+def test_the_package_s_table_begins_with_them_and_grows_by_exports(tmp_path):
+    problem = wikitext2()
+    form = TableFormat(ConfigSpace(problem.space), "epoch", "val_loss")
+    there = read(table_file(), form, allow_gaps=True)
+    expected = check(published_rows(), form, allow_gaps=True)
+    assert there.frame.filter(source="published").equals(expected.frame)
+    export = published_rows().filter(config_id="published-local-0-0")
+    export = export.with_columns(source=pl.lit("collected"), train_loss=pl.col("val_loss") + 0.1)
+    export.write_parquet(tmp_path / "export.parquet")
+    words = [str(tmp_path / "export.parquet"), "--out", str(tmp_path / "curves.parquet")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert "200 curves" in result.output
+    grown = read(tmp_path / "curves.parquet", form, allow_gaps=True)
+    assert grown.curves().source.count("collected") == 1
+    result = CliRunner().invoke(main, [words[0], *words])
+    assert result.exit_code == 2
+    assert "is there twice" in result.output
 
 
 def losses(config):
