@@ -6,7 +6,7 @@ from math import isnan
 
 import anyio
 import pytest
-from trials import LEVELS, Bench, benchmark, gone, order, run, script
+from trials import LEVELS, Bench, benchmark, descriptors, gone, order, run, script
 
 from asynctune.backends.base import BackendRequest
 from asynctune.backends.local import local_backend, process
@@ -149,6 +149,27 @@ def test_a_machine_that_starts_no_process(tmp_path, monkeypatch):
     assert isinstance(event, Failed)
     assert event.cause is MACHINE
     assert "cannot be started" in event.message
+
+
+def test_a_machine_without_room_for_a_trials_files(tmp_path):
+    async def main():
+        async with Bench(tmp_path, shell(tmp_path, "report 9 0.5")) as bench:
+            (tmp_path / "trials" / "000000").touch()  # where a folder is to be
+            before = descriptors()
+            await bench.backend.start(order())
+            assert isinstance(await bench.end_of(), Failed)
+            (tmp_path / "trials" / "000000").unlink()
+            (tmp_path / "trials" / "000000" / "reports.0.jsonl").mkdir(parents=True)
+            await bench.backend.start(order())
+            assert isinstance(await bench.end_of(), Failed)
+            assert descriptors() == before
+            await bench.backend.start(order(attempt=1))
+            return await bench.end_of(attempt=1), bench.seen
+
+    end, seen = anyio.run(main)
+    assert isinstance(end, Ended)
+    assert all("cannot be started" in e.message for e in seen if isinstance(e, Failed))
+    assert [e.cause for e in seen if isinstance(e, Failed)] == [MACHINE, MACHINE]
 
 
 def test_nothing_is_left_behind(tmp_path):

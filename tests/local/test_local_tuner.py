@@ -8,7 +8,7 @@ import anyio
 import functions
 import numpy as np
 import pytest
-from trials import FUNCTION, LEVELS, Bench, lines_of, order, run, script
+from trials import FUNCTION, LEVELS, Bench, descriptors, lines_of, order, run, script
 
 from asynctune.events import Ended
 from asynctune.journal import JournalWriter
@@ -153,9 +153,8 @@ def test_many_trials_leave_nothing_in_the_tuner(tmp_path):
 
     def held(bench):
         backend = bench.backend
-        descriptors = len(list(Path("/proc/self/fd").iterdir()))
         gc.collect()
-        return descriptors, len(backend._supervisor.attempts), threading.active_count()
+        return descriptors(), len(backend._supervisor.attempts), threading.active_count()
 
     anyio.run(main)
 

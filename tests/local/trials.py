@@ -152,6 +152,11 @@ def gone(pid):
     return not alive(pid)
 
 
+def descriptors():
+    """Return how many files and pipes this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def processes_of(folder):
     """Return the numbers of all running processes that have something of a folder open or named."""
     wanted, found = str(folder).encode(), []

@@ -2,20 +2,25 @@
 
 import asyncio
 import os
+import signal
 from contextlib import suppress
 from math import nan
+from typing import Final
 
 from asynctune import reporting
 from asynctune.backends.local import run_function
 from asynctune.backends.local.files import AttemptFiles, tail_of
-from asynctune.backends.local.process import Process
+from asynctune.backends.local.process import Process, adopt
 from asynctune.backends.local.reports import ReportFile
 from asynctune.backends.local.store import holds_something
 from asynctune.backends.local.verdict import Command, End
 from asynctune.events import Cause
 from asynctune.orders import Order
 
-_TAIL_LINES = 20
+_TAIL_LINES: Final = 20
+# How long one may take to write down which process it is: a second.
+_LOOKS: Final = 20
+_SECONDS_BETWEEN_LOOKS: Final = 0.05
 
 
 class Attempt:
@@ -76,11 +81,15 @@ class Attempt:
         self.heard = 0.0
         self.decided = 0
         self.oom_kills: int | None = None
-        self.reports = ReportFile(files.reports)
         with suppress(FileExistsError):
             os.mkfifo(files.answers)
         # Open for reading as well, so that what is written waits for a script that reads it later.
         self._answers = os.open(files.answers, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            self.reports = ReportFile(files.reports)
+        except OSError:
+            os.close(self._answers)
+            raise
 
     def answer(self) -> None:
         """Tell the script what is decided on the reports that were handed to the tuner."""
@@ -131,3 +140,25 @@ class Attempt:
             self.files.answers.unlink(missing_ok=True)
         if self.process is not None:
             self.process.close()
+
+
+async def was_started(files: AttemptFiles) -> bool:
+    """Return whether an attempt was started, which it may not have written down yet."""
+    if files.reports.exists():  # made just before
+        for _ in range(_LOOKS):
+            if files.process.exists():
+                return True
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+    return False
+
+
+def remove_leftovers(files: AttemptFiles) -> None:
+    """Remove what an experiment that was begun anew had left of an attempt of the same number."""
+    if not files.process.exists():
+        return
+    running = adopt(files.process)
+    if running is not None:
+        running.send(signal.SIGKILL)
+        running.close()
+    for path in (files.process, files.reports, files.stdout, files.stderr, files.interrupted):
+        path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ class Channel:
         on_wake: What is called in the running event loop.
 
     Raises:
-        UsageError: If another tuner holds it.
+        UsageError: If another tuner holds it, or its file system has no named pipes.
     """
 
     def __init__(self, folder: Path, on_wake: Callable[[], None]) -> None:
@@ -34,8 +34,15 @@ class Channel:
         except BlockingIOError:
             os.close(self._lock)
             raise UsageError(f"another tuner is at work in {folder}") from None
-        with suppress(FileExistsError):
+        try:
             os.mkfifo(self.pipe)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            os.close(self._lock)
+            raise UsageError(
+                f"an experiment's folder must be where named pipes can be made; got {error}"
+            ) from None
         # Open for writing as well: a pipe that nobody writes to would be at its end.
         self._descriptor = os.open(self.pipe, os.O_RDWR | os.O_NONBLOCK)
         self._loop = asyncio.get_running_loop()

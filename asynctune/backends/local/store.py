@@ -64,6 +64,7 @@ class CheckpointStore:
     def open(self) -> None:
         """Take stock of what an earlier tuner has left."""
         shutil.rmtree(self._bin, ignore_errors=True)
+        self._bin.mkdir()  # now, for later the disk may be full
         if self._budget is None:
             return
         for folder in sorted((self._experiment / TRIALS).iterdir()):
@@ -105,7 +106,8 @@ class CheckpointStore:
         self._remove(trial)
 
     def discard_others(self, wanted: Collection[int]) -> None:
-        """Remove all checkpoints but those of the trials named."""
+        """Remove all checkpoints but those of the trials named; the store may be closed before."""
+        self._bin.mkdir(exist_ok=True)
         for folder in (self._experiment / TRIALS).iterdir():
             if folder.name.isdigit() and int(folder.name) not in wanted:
                 self.discard(int(folder.name))
@@ -156,7 +158,6 @@ class CheckpointStore:
         folder = trial_folder(self._experiment, trial) / "checkpoint"
         if not folder.exists():
             return
-        self._bin.mkdir(exist_ok=True)
         aside = self._bin / str(next(self._numbers))
         folder.rename(aside)
         if self._thread is None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from asynctune.backends.base import Clock, Fate
 from asynctune.backends.local import process
-from asynctune.backends.local.attempt import Attempt
+from asynctune.backends.local.attempt import Attempt, remove_leftovers, was_started
 from asynctune.backends.local.command import Command
 from asynctune.backends.local.files import AttemptFiles
 from asynctune.backends.local.reports import Wanted, read_report
@@ -23,9 +23,6 @@ from asynctune.exceptions import UsageError
 from asynctune.orders import Expected, Order
 
 _TERM_GRACE: Final = 2.0  # seconds between SIGTERM and SIGKILL, or the grace period if that is less
-# How long one may take to write down which process it is: a second.
-_LOOKS: Final = 20
-_SECONDS_BETWEEN_LOOKS: Final = 0.05
 
 
 class Supervisor:
@@ -84,17 +81,21 @@ class Supervisor:
     def start(self, order: Order) -> None:
         """Start an attempt."""
         files = AttemptFiles(self._folder, order.trial, order.attempt)
-        files.folder.mkdir(exist_ok=True)
-        _remove_leftovers(files)
-        self._store.borrow(order.trial, scratch=order.from_resource == 0)
-        attempt = self.attempts[order.trial] = Attempt(order, files)
+        try:
+            files.folder.mkdir(exist_ok=True)
+            remove_leftovers(files)
+            self._store.borrow(order.trial, scratch=order.from_resource == 0)
+            attempt = self.attempts[order.trial] = Attempt(order, files)
+        except OSError as error:
+            self._tell_no_start(order, error)
+            return
         self._live(attempt, self._begin(attempt))
 
     async def find(self, expected: Expected) -> Fate:
         """Adopt an attempt of an earlier tuner, or tell of its end."""
         order = expected.order
         files = AttemptFiles(self._folder, order.trial, order.attempt)
-        if not await _was_started(files):
+        if not await was_started(files):
             return "unknown"
         self._store.borrow(order.trial, scratch=False)
         attempt = self.attempts[order.trial] = Attempt(order, files)
@@ -209,12 +210,16 @@ class Supervisor:
         except OSError as error:
             attempt.task = None
             self.forget(attempt)
-            message = f"it cannot be started: {error}"
-            key = self._clock(), order.trial, order.attempt
-            self._put(Failed(*key, Cause.INFRASTRUCTURE, message, order.from_resource))
+            self._tell_no_start(order, error)
             return
         self._put(Started(self._clock(), order.trial, order.attempt))
         await self._follow(attempt, attempt.process)
+
+    def _tell_no_start(self, order: Order, error: OSError) -> None:
+        """Tell that the machine has no room for an attempt."""
+        message = f"it cannot be started: {error}"
+        key = self._clock(), order.trial, order.attempt
+        self._put(Failed(*key, Cause.INFRASTRUCTURE, message, order.from_resource))
 
     async def _follow(self, attempt: Attempt, running: process.Process) -> None:
         """See an attempt that runs to its end."""
@@ -289,25 +294,3 @@ class Supervisor:
         attempt.killed = True
         if attempt.process is not None:
             attempt.process.send(signal.SIGKILL)
-
-
-async def _was_started(files: AttemptFiles) -> bool:
-    """Return whether an attempt was started, which it may not have written down yet."""
-    if files.reports.exists():  # made just before
-        for _ in range(_LOOKS):
-            if files.process.exists():
-                return True
-            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-    return False
-
-
-def _remove_leftovers(files: AttemptFiles) -> None:
-    """Remove what an experiment that was begun anew had left of an attempt of the same number."""
-    if not files.process.exists():
-        return
-    running = process.adopt(files.process)
-    if running is not None:
-        running.send(signal.SIGKILL)
-        running.close()
-    for path in (files.process, files.reports, files.stdout, files.stderr, files.interrupted):
-        path.unlink(missing_ok=True)
