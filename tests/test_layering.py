@@ -18,6 +18,7 @@ RINGS = {
         "backends",
         "benchmark",
         "checkpoints",
+        "cores",
         "files",
         "journal",
         "plugins",

@@ -14,8 +14,8 @@ def local_backend(request: BackendRequest) -> Backend:
     from asynctune.backends.local.backend import LocalBackend
     from asynctune.backends.local.command import Command
     from asynctune.backends.local.reports import Wanted
+    from asynctune.backends.local.resources import make_placement
     from asynctune.backends.local.settings import split_options
-    from asynctune.backends.local.slots import make_placement
     from asynctune.backends.local.store import CheckpointStore
     from asynctune.exceptions import UsageError
     from asynctune.space import ConfigSpace

@@ -21,8 +21,8 @@ from asynctune.backends.local.channel import Channel
 from asynctune.backends.local.command import Command
 from asynctune.backends.local.files import TRIALS, trial_folder
 from asynctune.backends.local.reports import Wanted
+from asynctune.backends.local.resources import Placement
 from asynctune.backends.local.settings import LocalSettings
-from asynctune.backends.local.slots import Placement
 from asynctune.backends.local.store import CheckpointStore, holds_something
 from asynctune.backends.local.supervisor import Supervisor
 from asynctune.events import Event, Report

@@ -14,8 +14,8 @@ from asynctune.backends.local.attempt import Attempt, remove_leftovers, was_star
 from asynctune.backends.local.command import Command
 from asynctune.backends.local.files import AttemptFiles
 from asynctune.backends.local.reports import Wanted, read_report
+from asynctune.backends.local.resources import Placement
 from asynctune.backends.local.settings import LocalSettings
-from asynctune.backends.local.slots import Placement
 from asynctune.backends.local.store import CheckpointStore
 from asynctune.backends.local.verdict import verdict
 from asynctune.events import Cause, CheckpointRemoved, Ended, Event, Failed, Paused, Report, Started
