@@ -172,6 +172,16 @@ def styled(figure: alt.ConcatChart, caption: Iterable[str], width: float) -> alt
     return finished
 
 
+def panel_title(text: str) -> alt.Title:
+    """Return the title of a panel."""
+    return alt.Title(text, anchor="middle", fontSize=15, offset=8)
+
+
+def data_line(provenance: str | None) -> str:
+    """Return the caption's paragraph on where the values come from; empty if nobody says."""
+    return f"Data: {provenance.rstrip('.')}." if provenance else ""
+
+
 def _cycled(values: list[Any], n: int) -> list[Any]:
     return [values[i % len(values)] for i in range(n)]
 

@@ -1,9 +1,9 @@
-"""Figures: the methods of a study side by side, and the learning curves of one experiment."""
+"""The figure of a study: its methods side by side."""
 
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -12,18 +12,13 @@ import polars as pl
 from asynctune import plot_style as style
 from asynctune.aggregate import LEVEL, RESAMPLES, Curve, aggregate, horizon
 from asynctune.exceptions import UsageError
-from asynctune.results import Experiment, Setup, Study
+from asynctune.results import Setup, Study
 
 _WIDTH, _HEIGHT = 330, 220
 _ONE_ROW = 3  # so many panels stand in one row; more fill two
 _STEPS_A_LINE = 400
-_TRIALS_DRAWN = 300
 _WORKERS = "datum.label + (datum.label == '1' ? ' worker' : ' workers')"
 _REFERENCE_COLUMNS = ("method", "n_workers", "wallclock_s", "value")
-
-_FATES = ("completed", "paused", "stopped", "cut off")
-_FATE_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#777777")
-_FATE_DASHES = ([1, 0], [7, 3], [2, 2], [9, 2, 2, 2])
 
 Values = list[dict[str, Any]]
 Encoding = dict[str, Any]
@@ -81,7 +76,7 @@ def comparison_figure(
                 layers.insert(1, _reference_layer(other[method], encoding))
             panels.append(
                 alt.layer(*layers).properties(
-                    width=_WIDTH, height=_HEIGHT, title=_panel_title(method)
+                    width=_WIDTH, height=_HEIGHT, title=style.panel_title(method)
                 )
             )
     figure = _arranged(panels, len(rows[0]))
@@ -116,82 +111,6 @@ def write_comparison(
     return html, png, svg
 
 
-def learning_curves_figure(
-    experiment: Experiment,
-    *,
-    x: Literal["resource", "time"] = "resource",
-    trials: int = _TRIALS_DRAWN,
-) -> alt.ConcatChart:
-    """Return the learning curves of an experiment's trials, coloured by what became of them.
-
-    A trial is completed (it reached the highest resource, or was told so), paused, stopped, or
-    cut off (its last report was answered with "continue"). A dot marks its last report. If x is the
-    resource, lines mark the rungs, which are the levels where trials were paused or
-    stopped, and where there are any the axis is logarithmic.
-
-    Args:
-        experiment: The experiment.
-        x: What the horizontal axis shows.
-        trials: Draw at most so many trials: those that got furthest, and of the others an
-            even sample; the caption says so.
-
-    Raises:
-        UsageError: If the experiment has no finite value, or x or `trials` is out of range.
-    """
-    if x not in ("resource", "time"):
-        raise UsageError(f"x must be resource or time; got {x!r}")
-    if trials < 1:
-        raise UsageError(f"trials must be at least 1; got {trials}")
-    metadata = experiment.metadata
-    metric, resource = metadata["metric"], metadata["resource"]
-    reports = experiment.reports
-    if metric in reports.columns:  # not where nothing was reported
-        reports = reports.filter(pl.col("status") != "repeated", pl.col(metric).is_finite())
-    if not len(reports):
-        raise UsageError(f"a figure needs finite values of {metric}; {experiment.path} has none")
-    reports = reports.sort("trial_id", "tuner_time")
-    highest = int(metadata.get("max_resource") or reports[resource].to_numpy().max())
-    fates = _fates(reports, resource, highest)
-    drawn = _sampled(fates, trials)
-    clock = style.clock_for(float(reports["tuner_time"].to_numpy().max()))
-    along = pl.col("tuner_time") / clock.seconds if x == "time" else pl.col(resource)
-    shown = reports.join(drawn, on="trial_id").select(
-        "trial_id", along.cast(pl.Float64).alias("x"), pl.col(metric).alias("value"), "fate"
-    )
-    values = [
-        {"trial": trial, "x": style.rounded(at), "value": style.rounded(value), "fate": fate}
-        for trial, at, value, fate in shown.iter_rows()
-    ]
-    found = shown["value"].to_numpy()
-    y_axis = style.axis(float(found.min()), float(found.max()), 8)
-    rungs = _rungs(reports, resource, highest) if x == "resource" else []
-    lowest = min(point["x"] for point in values)
-    if rungs and lowest > 0:
-        # Rungs grow geometrically: on a log axis they stand evenly, and the crowd is seen.
-        x_axis = style.Axis(lowest, highest, (*rungs, highest))
-    else:
-        x_axis = style.axis(0.0, max(point["x"] for point in values), 12, snap=False)
-    counts = dict(fates["fate"].value_counts().iter_rows())
-    present = [fate for fate in _FATES if fate in counts]
-    title = f"wall-clock time ({clock.name})" if x == "time" else resource
-    x_channel = style.x_channel("x", x_axis, title, log=bool(rungs) and lowest > 0)
-    layers = _trial_layers(values, present, x_channel, style.y_channel("value", y_axis, metric))
-    if rungs:
-        layers.insert(0, _rung_layer(rungs, x_channel))
-    name = f"{metadata['method']}, {metadata['n_workers']} workers, seed {metadata['seed']}"
-    chart = alt.layer(*layers).properties(
-        width=2 * _WIDTH, height=int(1.6 * _HEIGHT), title=_panel_title(name)
-    )
-    told = ", ".join(f"{counts[fate]} {fate}" for fate in present)
-    text = f"Learning curves of {len(fates)} trials: {told}."
-    if rungs:
-        text += " Vertical lines: rungs at which trials were paused or stopped."
-    if len(drawn) < len(fates):
-        text += f" {len(drawn)} trials are drawn: those that got furthest, and a sample."
-    caption = [text, _data_line(metadata.get("provenance"))]
-    return style.styled(alt.concat(chart), caption, 2 * _WIDTH)
-
-
 def _grid(methods: Sequence[str]) -> list[list[str]]:
     """Return the rows of panels: one row, or two that are filled by columns."""
     if len(methods) <= _ONE_ROW:
@@ -205,10 +124,6 @@ def _arranged(panels: Sequence[alt.LayerChart | alt.FacetChart], columns: int) -
         # The panels share their parameters on purpose; altair warns that it noticed.
         warnings.filterwarnings("ignore", message="Automatically deduplicated")
         return alt.concat(*panels, columns=columns, align="each", spacing={"row": 10, "column": 0})
-
-
-def _panel_title(text: str) -> alt.Title:
-    return alt.Title(text, anchor="middle", fontSize=15, offset=8)
 
 
 def _value_axis(study: Study, curves: Mapping[Setup, Curve]) -> style.Axis:
@@ -368,79 +283,4 @@ def _caption(study: Study, *, with_reference: bool) -> list[str]:
         how += " Thin dotted lines: published results."
     if study.incomplete:
         how += f" Incomplete experiments left out: {len(study.incomplete)}."
-    return [f"{where}. {how}", _data_line(study.provenance)]
-
-
-def _data_line(provenance: str | None) -> str:
-    return f"Data: {provenance.rstrip('.')}." if provenance else ""
-
-
-def _fates(reports: pl.DataFrame, resource: str, highest: int) -> pl.DataFrame:
-    """Return `trial_id`, `furthest` resource and `fate` of each trial, reports being sorted."""
-    decided = pl.col("decision").last()
-    return (
-        reports.group_by("trial_id", maintain_order=True)
-        .agg(
-            pl.col(resource).max().alias("furthest"),
-            pl.when((pl.col(resource).max() >= highest) | (decided == "complete"))
-            .then(pl.lit("completed"))
-            .when(decided == "pause")
-            .then(pl.lit("paused"))
-            .when(decided == "stop")
-            .then(pl.lit("stopped"))
-            .otherwise(pl.lit("cut off"))
-            .alias("fate"),
-        )
-        .sort("trial_id")
-    )
-
-
-def _sampled(fates: pl.DataFrame, trials: int) -> pl.DataFrame:
-    """Return at most `trials` rows: half for those that got furthest, half an even sample."""
-    if len(fates) <= trials:
-        return fates
-    ordered = fates.sort("furthest", "trial_id", descending=[True, False])
-    kept = (trials + 1) // 2
-    rest = ordered[kept:].sort("trial_id")
-    picks = np.linspace(0, len(rest) - 1, trials - kept).astype(np.int64)
-    return pl.concat([ordered[:kept], rest[picks]]).sort("trial_id")
-
-
-def _trial_layers(values: Values, fates: Sequence[str], x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """Return one line a trial, with a dot at its last report."""
-    colour, dash = style.line_channels(
-        "fate",
-        fates,
-        colours=[_FATE_COLOURS[_FATES.index(fate)] for fate in fates],
-        dashes=[_FATE_DASHES[_FATES.index(fate)] for fate in fates],
-    )
-    last = {point["trial"]: point for point in values}
-    tooltip = ["trial:O", "x:Q", "value:Q", "fate:N"]
-    lines = (
-        alt.Chart(alt.InlineData(values=values))
-        .mark_line(strokeWidth=1.2, opacity=0.75)
-        .encode(x=x, y=y, color=colour, strokeDash=dash, detail="trial:N")
-    )
-    dots = (
-        alt.Chart(alt.InlineData(values=list(last.values())))
-        .mark_circle(size=22, opacity=0.9)
-        .encode(x=x, y=y, color=colour, tooltip=tooltip)
-    )
-    return [lines, dots]
-
-
-def _rungs(reports: pl.DataFrame, resource: str, highest: int) -> list[int]:
-    """Return the resource levels, below the highest, where a trial was paused or stopped."""
-    decided = pl.col("decision").is_in(["pause", "stop"]) & (pl.col("status") == "running")
-    levels = reports.filter(decided)[resource].unique().sort().to_list()
-    return [level for level in levels if 0 < level < highest]
-
-
-def _rung_layer(rungs: Sequence[int], x: alt.X) -> alt.Chart:
-    """Return a vertical line at each rung."""
-    chart: alt.Chart = (
-        alt.Chart(alt.InlineData(values=[{"x": level} for level in rungs]))
-        .mark_rule(color=style.FAINT, strokeDash=[1, 2], strokeWidth=1)
-        .encode(x=x)
-    )
-    return chart
+    return [f"{where}. {how}", style.data_line(study.provenance)]

@@ -259,6 +259,7 @@ def open_experiment(
     decisive = options
     if settings.get("backend") == "local":
         settings.setdefault("profile", "local")
+        problem = replace(problem, provenance="")  # it tells of what simulations replay
         decisive = {name: value for name, value in options.items() if name in _DECISIVE}
     plan = StudyPlan(
         tag=tag,

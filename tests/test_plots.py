@@ -2,7 +2,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import polars as pl
@@ -13,8 +12,8 @@ from synthetic_study import write_experiment, write_study
 from asynctune import plot_style as style
 from asynctune.aggregate import aggregate
 from asynctune.exceptions import UsageError
-from asynctune.plots import comparison_figure, learning_curves_figure, write_comparison
-from asynctune.results import Setup, load_experiment, load_study
+from asynctune.plots import comparison_figure, write_comparison
+from asynctune.results import Setup, load_study
 
 
 @pytest.fixture(scope="module")
@@ -159,12 +158,6 @@ def test_nothing_finite(tmp_path):
     write_experiment(tmp_path / "tag" / "RS-4w-0", columns)
     with pytest.raises(UsageError, match="needs finite values of val_loss"):
         comparison_figure(load_study("tag", tmp_path))
-    experiment = load_experiment(tmp_path / "tag" / "RS-4w-0")
-    with pytest.raises(UsageError, match="needs finite values of val_loss"):
-        learning_curves_figure(experiment)
-    unheard = replace(experiment, reports=experiment.reports.clear().drop("val_loss"))
-    with pytest.raises(UsageError, match="needs finite values of val_loss"):
-        learning_curves_figure(unheard)
 
 
 def test_figure_is_reproducible(study, still):
@@ -223,63 +216,3 @@ def test_axes_contain_their_values():
 )
 def test_clock(seconds, clock):
     assert style.clock_for(seconds) == clock
-
-
-@pytest.fixture
-def asha(tmp_path):
-    levels = {0: [1, 3, 9], 1: [1], 2: [1, 3], 3: [1, 3], 4: [1]}
-    ends = {0: "complete", 1: "pause", 2: "stop", 3: "continue", 4: "pause"}
-    reports = [
-        (trial, epoch, 10.0 - epoch, ends[trial] if epoch == epochs[-1] else "continue")
-        for trial, epochs in levels.items()
-        for epoch in epochs
-    ]
-    trial, epoch, loss, decision = (list(column) for column in zip(*reports, strict=True))
-    folder = write_experiment(
-        tmp_path / "tag" / "ASHA-4w-0",
-        {
-            "trial_id": trial,
-            "epoch": epoch,
-            "val_loss": loss,
-            "decision": decision,
-            "tuner_time": [60.0 * (i + 1) for i in range(len(trial))],
-        },
-        method="ASHA",
-        max_resource=9,
-    )
-    return load_experiment(folder)
-
-
-def test_learning_curves(asha):
-    figure = learning_curves_figure(asha)
-    (panel,) = panels(figure)
-    fates = {row["trial"]: row["fate"] for row in rows(figure, panel)}
-    assert fates == {0: "completed", 1: "paused", 2: "stopped", 3: "cut off", 4: "paused"}
-    assert [row["x"] for row in rows(figure, panel, "rule")] == [1, 3]
-    assert [row["x"] for row in rows(figure, panel, "circle")] == [9, 1, 3, 3, 1]
-    assert layer(panel, "line")["encoding"]["x"]["scale"]["type"] == "log"
-    caption = " ".join(figure.to_dict()["title"]["text"])
-    assert "5 trials: 1 completed, 2 paused, 1 stopped, 1 cut off." in caption
-    assert vl_convert.vegalite_to_svg(figure.to_dict()).startswith("<svg")
-
-
-def test_learning_curves_over_time(asha):
-    figure = learning_curves_figure(asha, x="time")
-    (panel,) = panels(figure)
-    assert [one["mark"]["type"] for one in panel["layer"]] == ["line", "circle"]
-    assert rows(figure, panel)[0]["x"] == 1.0
-    assert layer(panel, "line")["encoding"]["x"]["axis"]["title"] == "wall-clock time (min)"
-
-
-def test_learning_curves_of_too_many_trials(asha):
-    figure = learning_curves_figure(asha, trials=3)
-    (panel,) = panels(figure)
-    assert {row["trial"] for row in rows(figure, panel)} == {0, 1, 2}
-    assert "3 trials are drawn" in " ".join(figure.to_dict()["title"]["text"])
-
-
-def test_learning_curves_bad_input(asha):
-    with pytest.raises(UsageError, match="x must be resource or time; got 'epoch'"):
-        learning_curves_figure(asha, x="epoch")
-    with pytest.raises(UsageError, match="at least 1; got 0"):
-        learning_curves_figure(asha, trials=0)

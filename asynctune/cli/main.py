@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "table": "asynctune.cli.show:table",
     "findings": "asynctune.cli.show:findings",
     "explain": "asynctune.cli.show:explain",
+    "curves": "asynctune.cli.curves:curves",
     "logs": "asynctune.cli.logs:logs",
     "list": "asynctune.cli.show:list_plugins",
 }

@@ -12,6 +12,7 @@ from asynctune.cli.display import Reporter, make_reporter
 from asynctune.cli.study import plan_settings
 from asynctune.experiment import run_experiment
 from asynctune.ledger import Ledger
+from asynctune.space import ConfigSpace
 from asynctune.tuner import Observer
 from asynctune.tuning import Opened, Tuned, ending, found, open_experiment
 from asynctune.watch import live
@@ -86,7 +87,7 @@ def run(
     tuned = found(folder, metadata)
     _print_end(tuned)
     if experiment.backend == _LOCAL:
-        _print_what_is_left(tuned)
+        _print_what_is_left(tuned, problem)
         if tuned.trial is None and metadata["n_failed"]:
             sys.exit(1)
 
@@ -162,11 +163,12 @@ def _print_end(tuned: Tuned) -> None:
     click.echo(f"results: {tuned.folder}")
 
 
-def _print_what_is_left(tuned: Tuned) -> None:
+def _print_what_is_left(tuned: Tuned, problem: "Benchmark") -> None:
     """Print the best config, where its checkpoint is, and how to see logs and curves."""
     folder, failed = tuned.folder, tuned.metadata["n_failed"]
     if tuned.config is not None:
-        settings = ", ".join(f"{name}={_short(value)}" for name, value in tuned.config.items())
+        chosen = ConfigSpace(problem.space).domains  # what is constant is known
+        settings = ", ".join(f"{name}={_short(tuned.config[name])}" for name in chosen)
         click.echo(f"best config: {settings}")
         click.echo(f"its checkpoint: {tuned.checkpoint or 'none, as the script has written none'}")
         click.echo(f"its logs: asynctune logs {folder} {tuned.trial}")
