@@ -1,15 +1,19 @@
 # Two commands do all: `make demo` runs the study and draws its figure, `make test` checks the code.
+# `make demo-real DATA=FOLDER` tunes for real, on this machine.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TAG := tmlr-10
+# Of `make demo-real`: a folder with train.txt, valid.txt and test.txt, and how long it tunes.
+DATA ?=
+DEMO_SECONDS ?= 300
 PEERS := optuna botorch smac syne-tune
 # Syne Tune 0.13 needs a numpy that newer versions of Python do not have.
 PEERS_PYTHON ?= python3.11
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types unit format peers clean
+.PHONY: demo demo-real demo-data test lint types unit format peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/asynctune study --experiment-tag $(TAG) --benchmark transformer_wikitext2 \
@@ -18,6 +22,17 @@ demo: $(VENV)/.installed
 	$(BIN)/asynctune plot $(TAG)
 	$(BIN)/asynctune table $(TAG)
 	$(BIN)/asynctune findings $(TAG)
+
+demo-real: demo-data $(VENV)/.installed-train
+	$(BIN)/asynctune run --experiment-tag demo-real --backend local \
+	  --benchmark transformer_wikitext2_mini --method MOBSTER --n-workers 2 \
+	  --max-wallclock-time $(DEMO_SECONDS) --random-seed 2938702734 \
+	  -- --data "$(DATA)" --cache results/demo-real/text
+	$(BIN)/asynctune curves demo-real/MOBSTER-2w-0
+
+demo-data:
+	@test -f "$(DATA)/train.txt" || { echo "make demo-real needs the text of WikiText-2:" \
+	  "DATA=FOLDER, which holds train.txt, valid.txt and test.txt; got DATA=$(DATA)" >&2; exit 1; }
 
 test: lint types unit
 
@@ -49,6 +64,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; see PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.installed-train: $(VENV)/.installed
+	$(PIP) --editable '.[train]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
