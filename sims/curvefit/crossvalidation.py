@@ -63,18 +63,10 @@ class Score(NamedTuple):
 def leave_one_out(fit: Fit) -> LeftOut:
     """Predict each config from all others (Rasmussen and Williams 2006, section 5.4.2)."""
     fitted, grouped = fit.fitted, fit.grouped
-    position = {config: at for at, config in enumerate(fitted.known.tolist())}
     m = len(fitted.features)
-    weights = np.zeros((m, len(fit.weights)))
-    for i in range(m):
-        for k, process in enumerate(fit.weights):
-            # A config that never had a finite value was not fitted to.
-            at = position.get(i)
-            one = fitted.features[i : i + 1]
-            weights[i, k] = process.mean(one)[0] if at is None else process.leave_out(at)
     sq = distances(fitted, fitted.features)
     sq[np.diag_indices(m)] = np.inf
-    found = around(fitted, sq, weights)
+    found = around(fitted, sq, fit.left_out)
     to_metric = fitted.scale.from_scale
     nearest = fitted.donor[sq[:, fitted.donor].argmin(axis=1)]
     return LeftOut(

@@ -15,6 +15,7 @@ from sims.curvefit.shapes import Shapes
 from sims.curvetable import CurveTable
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 FEWEST_WHOLE: Final = 8
 
@@ -26,11 +27,13 @@ class Fit(NamedTuple):
         fitted: The surrogate.
         grouped: The curves by config.
         weights: The processes of the principal curves' weights, one each.
+        left_out: The weights of each config as predicted from all others, shape ``(m, K)``.
     """
 
     fitted: Fitted
     grouped: Grouped
     weights: list[Regression]
+    left_out: Array
 
 
 def fit(table: CurveTable, mode: str, max_resource: int | None = None) -> Fit:
@@ -73,8 +76,7 @@ def fit(table: CurveTable, mode: str, max_resource: int | None = None) -> Fit:
     log_seconds = np.log(totals[timed])
     seconds = regress(all_features[timed], log_seconds, np.zeros(len(timed)))
     process = _process(weights)
-    expected = np.zeros_like(grouped.loss)
-    expected[known] = shapes.curve(process.mean(features, features))
+    left_out = _left_out(weights, all_features, known)
     means = process.mean(all_features[grouped.copy_of], features)
     fitted = Fitted(
         scale=scale,
@@ -83,7 +85,8 @@ def fit(table: CurveTable, mode: str, max_resource: int | None = None) -> Fit:
         features=all_features,
         known=known,
         weights=process,
-        beyond=_beyond(grouped, expected),
+        lengths=_common_lengths(process.lengths, np.sqrt(shapes.variance)),
+        beyond=_beyond(grouped, shapes.curve(process.mean(all_features, features))),
         donor=np.flatnonzero(grouped.whole),
         diverged=grouped.diverged,
         last=grouped.last,
@@ -94,7 +97,7 @@ def fit(table: CurveTable, mode: str, max_resource: int | None = None) -> Fit:
         copies=grouped.copies,
         copy_weights=means.reshape(len(grouped.copies), len(shapes.variance)),
     )
-    return Fit(fitted, grouped, weights)
+    return Fit(fitted, grouped, weights, left_out)
 
 
 def _process(regressions: list[Regression]) -> Process:
@@ -105,11 +108,27 @@ def _process(regressions: list[Regression]) -> Process:
     )
 
 
+def _common_lengths(lengths: Array, deviation: Array) -> Array:
+    """Return lengths under which a squared distance is the mean of those under each process."""
+    share = deviation / deviation.sum()
+    in_any_case = 0.1 * 4 / lengths.shape[1]  # a tenth of what processes start from
+    out: Array = 1 / np.sqrt(share @ lengths**-2.0 + in_any_case)
+    return out
+
+
+def _left_out(regressions: list[Regression], features: Array, known: Indices) -> Array:
+    """Return the numbers of each config as predicted from all others, shape ``(m, K)``."""
+    out = np.column_stack([r.mean(features) for r in regressions])
+    for k, regression in enumerate(regressions):
+        out[known, k] = [regression.leave_out(i) for i in range(len(known))]
+    return out
+
+
 def _beyond(grouped: Grouped, expected: Array) -> Array:
-    """Return what curves have beyond what is expected, gaps filled from either side."""
-    levels = np.arange(grouped.loss.shape[1])
+    """Return what curves have beyond what is expected; all of those that diverged."""
     beyond = np.zeros_like(grouped.loss)
-    for i, seen in enumerate(grouped.seen):
-        if seen.any():
-            beyond[i] = np.interp(levels, levels[seen], (grouped.loss[i] - expected[i])[seen])
+    for i in np.flatnonzero(grouped.seen.any(axis=1)).tolist():
+        left = grouped.loss[i] - (0.0 if grouped.diverged[i] else expected[i])
+        seen = np.flatnonzero(grouped.seen[i])
+        beyond[i] = np.interp(np.arange(len(left)), seen, left[seen])  # gaps, from either side
     return beyond

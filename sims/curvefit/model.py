@@ -55,6 +55,7 @@ class Fitted(NamedTuple):
         features: Features of the `m` recorded configs, shape ``(m, d)``.
         known: Which of them the weights were fitted to, shape ``(n,)``.
         weights: The processes of the principal curves' weights.
+        lengths: Lengths of the features where configs are compared, shape ``(d,)``.
         beyond: What each config's curve has beyond its prediction; of those that diverged, the
             curve itself, shape ``(m, R)``.
         donor: Which configs lend that to others: those seen at all levels, shape ``(w,)``.
@@ -74,6 +75,7 @@ class Fitted(NamedTuple):
     features: Array
     known: Indices
     weights: Process
+    lengths: Array
     beyond: Array
     donor: Indices
     diverged: Indices
@@ -152,9 +154,10 @@ def predict(fitted: Fitted, features: Array) -> Prediction:
 def distances(fitted: Fitted, features: Array) -> Array:
     """Return squared distances to the recorded configs, ``(q, d)`` to ``(q, m)``.
 
-    Features count as they do for the first principal curve.
+    Features count as they do for the principal curves, each of these by the deviation of its
+    weights; and a little in any case, for what no principal curve shows may depend on them.
     """
-    lengths = fitted.weights.lengths[0]
+    lengths = fitted.lengths
     return squared(features / lengths, fitted.features / lengths)
 
 

@@ -261,3 +261,39 @@ def test_the_index_finds_a_product_and_the_process_uses_it():
     without = regress(x[:60], y[:60], np.zeros(60)).mean(x[60:])
     error, plain_error = (np.median(np.abs(m - y[60:])) for m in (with_it, without))
     assert error < 0.5 * plain_error
+
+
+def test_jumps_of_no_common_shape_are_not_smoothed_away():
+    """Each unstable curve jumps at levels of its own; no few principal curves span that."""
+    random = np.random.default_rng(8)
+    frame = rows(96).filter(pl.col("loss").is_not_nan() & (pl.col("loss") < 100))
+    ended = frame.group_by("config_id").len().filter(pl.col("len") == R)["config_id"]
+    frame = frame.filter(pl.col("config_id").is_in(ended.implode()))
+    jumps = np.where(frame["drop"] > 0.5, random.choice([0.0, 1.0], len(frame)), 0.0)
+    made = check(frame.with_columns(pl.col("loss") + jumps), FORMAT)
+    box = FittedBlackbox(made, fit(made, "min").fitted)
+    recorded = made.curves()
+    unseen_configs = SPACE.from_unit(qmc.Sobol(3, seed=3).random(256)[96:])
+    for unstable in (True, False):
+
+        def alike(config, unstable=unstable):
+            return (config["drop"] > 0.5) == unstable and config["lr"] < 10**-1.8
+
+        configs = [config for config in unseen_configs if alike(config)]
+        losses = [curve.values["loss"] for curve in box.curves(configs, [0] * len(configs))]
+        rows_alike = [i for i, config in enumerate(recorded.configs) if alike(config)]
+        found, true = (
+            np.maximum(np.diff(each, axis=1), 0).sum(axis=1).mean()
+            for each in (losses, recorded.values["loss"][rows_alike])
+        )
+        assert found == pytest.approx(true, rel=0.2, abs=0.3), unstable
+
+
+def test_a_continuation_keeps_what_a_curve_has_beyond_its_neighbours():
+    short = rows(1, start=70, levels=5)
+    made = table(rows(64), short.with_columns(pl.col("loss") + 0.8))
+    box = FittedBlackbox(made, fit(made, "min").fitted)
+    config = {name: short[name][0] for name in SPACE.names}
+    plain = FittedBlackbox(table(rows(64)), fit(table(rows(64)), "min").fitted)
+    beyond = box.curve(config, 0).values["loss"] - plain.curve(config, 0).values["loss"]
+    assert beyond[5:] == pytest.approx(0.8, abs=0.25)
