@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asynctune.reporting import Told as Told
     from asynctune.reporting import checkpoint_dir as checkpoint_dir
     from asynctune.reporting import report as report
+    from asynctune.reporting import told as told
     from asynctune.results import load_experiment as load_experiment
     from asynctune.results import load_study as load_study
     from asynctune.space import ConfigSpace as ConfigSpace
@@ -77,6 +78,7 @@ __all__ = [
     "reverseloguniform",
     "run_experiment",
     "save_checkpoint",
+    "told",
     "tune",
     "uniform",
 ]
@@ -93,7 +95,7 @@ _NAMES_OF = {
         "UsageError",
     ),
     "experiment": ("Experiment", "run_experiment"),
-    "reporting": ("Told", "checkpoint_dir", "report"),
+    "reporting": ("Told", "checkpoint_dir", "report", "told"),
     "results": ("load_experiment", "load_study"),
     "space": (
         "ConfigSpace",

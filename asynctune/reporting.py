@@ -89,10 +89,22 @@ def report(**values: Any) -> Told:  # noqa: ANN401 - checked below
     line = {"type": "report", "index": next(_index), "values": plain}
     end = _send(channel, (json.dumps(line, allow_nan=False) + "\n").encode())
     if _wake():
-        _told = _answer(end) or _told
+        _told = _answer(end, _PATIENCE) or _told
     level, until = plain.get(os.environ.get(RESOURCE, "")), os.environ.get(UNTIL)
     if not _told and until and isinstance(level, int | float) and level >= int(until):
         _told = Told.PAUSE  # where the attempt was to end from the beginning
+    return _told
+
+
+def told() -> Told:
+    """Return what the trial was told, without a report: for epochs that take long.
+
+    As a rule the answer to a report is soon enough. A tuner that is interrupted, or a trial that
+    is paused by hand, tells a script amid its epoch, and leaves it the grace period to end. It
+    sends SIGUSR1 as well, which is ignored unless the script handles it.
+    """
+    global _told  # noqa: PLW0603 - a process has one trial
+    _told = _answer(math.inf, 0.0) or _told
     return _told
 
 
@@ -168,29 +180,39 @@ _pipe: tuple[str, int] | None = None  # where answers come from, held open
 _unread = b""
 
 
-def _answer(end: int) -> Told:
-    """Wait for what is decided on the first `end` bytes of reports; GO_ON if nobody says."""
-    global _unread
+def _answer(end: float, patience: float) -> Told:
+    """Wait so many seconds for what is decided on the first `end` bytes of reports.
+
+    GO_ON if nobody says.
+    """
     descriptor = _answers()
     if descriptor is None:
         return Told.GO_ON
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    deadline = time.monotonic() + _PATIENCE
-    told = Told.GO_ON
-    while (left := deadline - time.monotonic()) > 0 and poll.poll(left * 1000.0):
-        try:
-            got = os.read(descriptor, 1 << 16)
-        except BlockingIOError:  # another process of the trial was faster
-            continue
-        *lines, _unread = (_unread + got).split(b"\n")
-        decided = -1
-        for line in lines:
-            number, word = line.decode().split(" ")
-            decided, told = int(number), Told(word) or told
-        if not got or decided >= end or told:
+    deadline = time.monotonic() + patience
+    answer = Told.GO_ON
+    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000.0):
+        decided, word = _read_answers(descriptor)
+        answer = word or answer
+        if answer or decided is None or decided >= end:
             break
-    return told
+    return answer
+
+
+def _read_answers(descriptor: int) -> tuple[int | None, Told]:
+    """Return on how many bytes was decided, None at the pipe's end, and the last word."""
+    global _unread
+    try:
+        got = os.read(descriptor, 1 << 16)
+    except BlockingIOError:  # another process of the trial was faster
+        return 0, Told.GO_ON
+    *lines, _unread = (_unread + got).split(b"\n")
+    decided, word = 0, Told.GO_ON
+    for line in lines:
+        number, text = line.decode().split(" ")
+        decided, word = int(number), Told(text) or word
+    return decided if got else None, word
 
 
 def _answers() -> int | None:

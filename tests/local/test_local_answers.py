@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from asynctune import reporting
-from asynctune.reporting import ANSWERS, CHANNEL, RESOURCE, UNTIL, WAKE, Told, report
+from asynctune.reporting import ANSWERS, CHANNEL, RESOURCE, UNTIL, WAKE, Told, report, told
 
 
 class Pipes:
@@ -75,6 +75,15 @@ def test_pause_can_still_become_stop(pipes):
     assert report(epoch=1, loss=1.0) is Told.PAUSE
     pipes.answer(b"5 stop\n")
     assert report(epoch=2, loss=1.0) is Told.STOP
+
+
+def test_a_script_may_ask_without_a_report(pipes):
+    assert told() is Told.GO_ON
+    pipes.answer(b"0 \n0 pause\n")
+    assert told() is Told.PAUSE
+    assert told() is Told.PAUSE
+    pipes.answer(b"0 stop\n")
+    assert told() is Told.STOP
 
 
 def test_half_an_answer_is_waited_for(pipes, monkeypatch):

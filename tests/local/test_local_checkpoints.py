@@ -60,6 +60,16 @@ def test_the_best_may_be_the_greatest(tmp_path):
     store.close()
 
 
+def test_the_best_stays_however_low_its_level(tmp_path):
+    store = store_of(tmp_path, budget=100)
+    for trial, level, value in [(0, 1, 0.1), (1, 3, 0.5)]:
+        store.reported(trial, value)
+        save(tmp_path, trial)
+        store.keep(trial, level, value)
+    assert kept(tmp_path) == [0]
+    store.close()
+
+
 def test_stock_is_taken_of_what_was_there(tmp_path):
     for trial, level, value in [(0, 1, 0.1), (1, 1, 0.9), (2, 3, 0.5), (3, 1, '"nan"')]:
         save(tmp_path, trial, level=level, value=value)
