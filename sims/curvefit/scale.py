@@ -18,15 +18,18 @@ class Scale(NamedTuple):
         sign: 1 if small values of the metric are good, -1 if large ones are.
         knee: Loss up to which nothing is changed.
         unit: Losses that lie this far beyond are brought to log(2) of it.
-        lowest: Least value of the metric that makes sense.
-        highest: Largest value of the metric that makes sense.
+        best: Least loss that was recorded.
+        room: How much better than it a prediction can be, at the very most; better ones are
+            brought nearer and nearer to that without changing their order.
+        worst: Largest loss that a prediction can be.
     """
 
     sign: float
     knee: float
     unit: float
-    lowest: float
-    highest: float
+    best: float
+    room: float
+    worst: float
 
     @classmethod
     def of(cls, values: Array, mode: str) -> "Scale":
@@ -35,13 +38,13 @@ class Scale(NamedTuple):
         finite = values[np.isfinite(values)]
         knee = float(np.quantile(sign * finite, 0.9))
         unit = max(knee - float((sign * finite).min()), 1e-9 * max(1.0, abs(knee)))
-        lowest, highest = float(finite.min()), float(finite.max())
-        # A little better than all that was recorded is possible; across 0, or 1 for what looks
-        # like a share, is not.
-        floor = 0.0 if lowest >= 0 else -np.inf
-        ceiling = 1.0 if lowest >= 0 and highest <= 1 else np.inf
-        margin = 0.05 * unit
-        return cls(sign, knee, unit, max(lowest - margin, floor), min(highest + margin, ceiling))
+        best, worst = float((sign * finite).min()), float((sign * finite).max())
+        # Better than all that was recorded is possible; across 0, or 1 for what looks like a
+        # share, is not.
+        positive, share = finite.min() >= 0, finite.min() >= 0 and finite.max() <= 1
+        bound = (0.0 if positive else -np.inf) if sign > 0 else (-1.0 if share else -np.inf)
+        room = max(min(0.05 * unit, best - bound), 1e-12 * unit)
+        return cls(sign, knee, unit, best, room, worst + 0.05 * unit)
 
     def to_scale(self, values: Array) -> Array:
         """Return values of the metric on the scale, where less is better."""
@@ -51,11 +54,12 @@ class Scale(NamedTuple):
         return out
 
     def from_scale(self, scaled: Array) -> Array:
-        """Return values of the metric; what makes no sense is clipped."""
+        """Return values of the metric, kept within what makes sense."""
         beyond = np.maximum(scaled - self.knee, 0.0)
         loss = np.minimum(scaled, self.knee) + self.unit * np.expm1(
             np.minimum(beyond / self.unit, 700.0)
         )
-        clipped = np.clip(self.sign * loss, self.lowest, self.highest)
+        better = np.maximum(self.best - loss, 0.0)
+        loss = np.clip(loss, self.best, self.worst) + self.room * np.expm1(-better / self.room)
         # Rounding keeps results the same where matrix products differ in the last bits.
-        return np.round(clipped, 5 - int(np.floor(np.log10(self.unit))))
+        return np.round(self.sign * loss, 5 - int(np.floor(np.log10(self.unit))))

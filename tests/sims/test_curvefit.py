@@ -228,9 +228,13 @@ def test_the_scale_is_the_metric_but_for_a_bad_tail():
     np.testing.assert_array_equal(scaled[:85], finite[:85])
     assert scaled.max() < 100
     np.testing.assert_allclose(scale.from_scale(scaled), finite, rtol=1e-4)
-    # Accuracies stay within 0 and 1.
+    # What is better than all that was recorded keeps its order, and stays within reason.
+    better = scale.from_scale(np.array([0.5, 0.9, 1.0]))
+    assert 0.8 < better[0] < better[1] < better[2] == 1.0
+    # Accuracies stay within 0 and 1, losses above 0.
     share = Scale.of(np.linspace(0.1, 0.99, 50), "max")
-    assert share.from_scale(np.array([-7.0, 7.0])).tolist() == [1.0, pytest.approx(0.06, abs=0.01)]
+    assert share.from_scale(np.array([-7.0])).tolist() == [1.0]
+    assert Scale.of(np.linspace(0.01, 9, 50), "min").from_scale(np.array([-7.0])).tolist() == [0.0]
 
 
 def test_weights_of_part_of_a_curve_come_with_their_error():
