@@ -26,7 +26,7 @@ demo: $(VENV)/.installed
 demo-real: demo-data $(VENV)/.installed-train
 	$(BIN)/asynctune run --experiment-tag demo-real --backend local \
 	  --benchmark transformer_wikitext2_mini --method MOBSTER --n-workers 2 \
-	  --max-wallclock-time $(DEMO_SECONDS) --random-seed 2938702734 \
+	  --gpus none --max-wallclock-time $(DEMO_SECONDS) --random-seed 2938702734 \
 	  -- --data "$(DATA)" --cache results/demo-real/text
 	$(BIN)/asynctune curves demo-real/MOBSTER-2w-0
 

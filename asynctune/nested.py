@@ -15,7 +15,8 @@ Run = Callable[[Observer | None], dict[str, Any]]
 def run_anywhere(run: Run, observer: Observer | None) -> dict[str, Any]:
     """Call `run` with the observer; in a thread of its own if this one has an event loop.
 
-    An interruption of this thread cancels the run, as it does without a thread.
+    An interruption of this thread cancels the run, as it does without a thread; so does
+    cancelling the task that calls.
 
     Returns:
         What `run` returns.
@@ -41,13 +42,19 @@ class _Apart:
 
     def result(self) -> dict[str, Any]:
         """Start the thread, and wait for what comes of it."""
+        caller = asyncio.current_task()
+        cancelled = 0 if caller is None else caller.cancelling()
+        interruption: BaseException | None = None
         self._thread.start()
-        interruption: KeyboardInterrupt | None = None
         while self._thread.is_alive():
             try:
                 self._thread.join(_SECONDS_BETWEEN_LOOKS)
             except KeyboardInterrupt as error:
                 interruption = error
+                self._cancel()
+            # Within asyncio.run the first Ctrl-C does no more than cancel the main task.
+            if caller is not None and caller.cancelling() > cancelled and interruption is None:
+                interruption = asyncio.CancelledError()
                 self._cancel()
         if interruption is not None:
             raise interruption

@@ -12,8 +12,8 @@ import click
 from asynctune.benchmark import Benchmark, load_benchmark
 from asynctune.cli.options import Function
 from asynctune.exceptions import UsageError
+from asynctune.opening import own_problem
 from asynctune.trainable import CONFIG_AS, Script
-from asynctune.tuning import own_problem
 
 _SIZES: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([KMGT]?)B?\s*", re.IGNORECASE)
@@ -80,12 +80,23 @@ _PROBLEM: Final = (
 _PROBLEM_NAMES: Final = ("space", "metric", "mode", "resource", "max_resource", "config_as")
 
 _BACKEND: Final = (
-    click.option("--gpus", default=None, metavar="N,N,...", help="GPUs to use.  [default: all]"),
     click.option(
-        "--gpus-per-trial", type=_AT_LEAST_1, default=None, help="GPUs that a trial has of its own."
+        "--gpus",
+        default=None,
+        metavar="N,N,...",
+        help="GPUs to use, by number or UUID, or none.  [default: all]",
     ),
     click.option(
-        "--trials-per-gpu", type=_AT_LEAST_1, default=None, help="Trials that share a GPU."
+        "--gpus-per-trial",
+        type=_AT_LEAST_1,
+        default=None,
+        help="GPUs that a trial has of its own.  [default: 1]",
+    ),
+    click.option(
+        "--trials-per-gpu",
+        type=_AT_LEAST_1,
+        default=None,
+        help="Trials that share a GPU.  [default: 1]",
     ),
     click.option(
         "--threads",

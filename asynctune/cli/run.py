@@ -12,9 +12,10 @@ from asynctune.cli.display import Reporter, make_reporter
 from asynctune.cli.study import plan_settings
 from asynctune.experiment import run_experiment
 from asynctune.ledger import Ledger
+from asynctune.opening import Opened, open_experiment
 from asynctune.space import ConfigSpace
 from asynctune.tuner import Observer
-from asynctune.tuning import Opened, Tuned, ending, found, open_experiment
+from asynctune.tuning import Tuned, ending, found
 from asynctune.watch import live
 from asynctune.wording import plural, readable_time
 
@@ -37,7 +38,8 @@ _LOCAL: Final = "local"
     "--n-workers",
     type=click.IntRange(min=1),
     default=None,
-    help="Number of workers.  [default: benchmark's; for a script one a core, 4 at most]",
+    help="Number of workers.  [default: benchmark's; on this machine one a GPU, or without any "
+    "one a core, 4 at most]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Number of the repetition.")
 @options.results_dir
