@@ -7,6 +7,8 @@ nothing if it is complete, and goes on where its journal ends if it is not.
 
 import gc
 import platform
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -322,7 +324,8 @@ def _run(
 
     try:
         if not virtual:
-            return anyio.run(really)
+            with _termination_interrupts():
+                return anyio.run(really)
         with _rare_garbage_collection():
             return virtualtime.run(simulate, start=begun)
     except BaseExceptionGroup as group:
@@ -330,6 +333,19 @@ def _run(
         raise (group.exceptions[0] if len(group.exceptions) == 1 else group) from None
     finally:
         writer.close()
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Take SIGTERM, as batch systems send it, for Ctrl-C: trials end as it is wanted then."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which has no say in signals
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _settle(backend: KeepsCheckpoints, ledger: Ledger) -> str | None:

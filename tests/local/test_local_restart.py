@@ -235,14 +235,17 @@ def test_a_killed_tuner_goes_on_with_what_still_runs(tmp_path):
     assert processes_of(tmp_path) == []
 
 
-@pytest.mark.parametrize("policy", ["pause", "stop", "detach"])
-def test_an_interrupted_tuner_can_go_on(tmp_path, policy):
+@pytest.mark.parametrize(
+    ("policy", "number"),
+    [("pause", signal.SIGINT), ("stop", signal.SIGTERM), ("detach", signal.SIGINT)],
+)
+def test_an_interrupted_tuner_can_go_on(tmp_path, policy, number):
     trainable, folder = script(tmp_path), tmp_path / "experiment"
     settings = SLOW | {"options": {"on_interrupt": policy}, "method": "RS"}
     settings["bounds"] = {"max_trials": 3}
     tuner = TunerProcess(folder, trainable, **settings).start()
     tuner.wait_for("report", 2)
-    status, errors = tuner.end(signal.SIGINT)
+    status, errors = tuner.end(number)
     assert status != 0
     assert "KeyboardInterrupt" in errors
     left = processes_of(folder)
