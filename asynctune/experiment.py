@@ -142,6 +142,8 @@ def run_experiment(
         outcome = _run(experiment, parts, journal, replayed, observer)
     else:
         outcome = Outcome(replayed.finished, replayed.time)
+        if not parts.backend.virtual_time:
+            anyio.run(_end_what_runs, parts.backend, replayed)
     ended = time.perf_counter()
     from asynctune.records import write_results
 
@@ -333,6 +335,15 @@ def _run(
         raise (group.exceptions[0] if len(group.exceptions) == 1 else group) from None
     finally:
         writer.close()
+
+
+async def _end_what_runs(backend: Backend, replayed: Replayed) -> None:
+    """End the attempts that a tuner was killed over when the experiment had just ended."""
+    await backend.open(lambda: replayed.time)
+    try:
+        await backend.recover(replayed.expected)
+    finally:
+        await backend.aclose(leave_running=False)
 
 
 @contextmanager

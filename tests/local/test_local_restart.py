@@ -262,6 +262,20 @@ def test_an_interrupted_tuner_can_go_on(tmp_path, policy, number):
     assert processes_of(tmp_path) == []
 
 
+def test_a_tuner_killed_when_all_is_over_leaves_nobody_running(tmp_path):
+    trainable, folder = script(tmp_path, LED), tmp_path / "experiment"
+    settings = {"bounds": {"max_evaluations": 1}}
+    tuner = TunerProcess(folder, trainable, **settings).start()
+    tuner.wait_for("started", 2)
+    tuner.end(signal.SIGKILL)
+    assert len(processes_of(folder)) >= 2
+    with (folder / JOURNAL).open("a") as file:
+        file.write('{"t":9.0,"event":"finished","reason":"max_evaluations"}\n')
+    metadata, _ = run(folder, trainable, **settings)
+    assert metadata["stopped_by"] == "max_evaluations"
+    assert processes_of(folder) == []
+
+
 def test_interrupted_twice_it_waits_for_nobody(tmp_path):
     text = LED.replace("        break\n", "        pass\n")
     trainable, folder = script(tmp_path, text), tmp_path / "experiment"
