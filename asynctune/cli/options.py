@@ -163,7 +163,8 @@ _HOW = (
         "--max-wallclock-time",
         type=click.FloatRange(min=0, min_open=True),
         default=None,
-        help="Seconds of each experiment.  [default: benchmark's]",
+        help="Seconds of each experiment.  [default: benchmark's; of a script an hour, or any if "
+        "there is another bound]",
     ),
     click.option(
         "--scale-max-wallclock-time",
