@@ -1,12 +1,14 @@
 """Trials as processes: they report, pause, stop and end, from scripts and from functions."""
 
+import os
 import subprocess
 import sys
 
 import anyio
 import pytest
-from trials import FUNCTION, LEVELS, PATIENCE, Bench, experiment, run, script
+from trials import FUNCTION, LEVELS, PATIENCE, Bench, experiment, order, run, script
 
+from asynctune.events import Ended, Paused
 from asynctune.exceptions import UsageError
 from asynctune.experiment import read_metadata, replay_experiment, run_experiment
 from asynctune.stopping import RetryPolicy
@@ -109,3 +111,17 @@ report(epoch=9, loss=1.0)
     run(tmp_path / "experiment", trainable, method="RS", bounds={"max_trials": 1})
     log = tmp_path / "experiment" / "trials" / "000000" / "stdout.0.log"
     assert log.read_text().split() == ["mine", "there" if prefix else "None"]
+
+
+def test_a_system_that_does_not_tell_of_ends_is_asked(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "pidfd_open")
+
+    async def main():
+        trainable = script(tmp_path)
+        async with Bench(tmp_path / "experiment", trainable) as bench:
+            await bench.backend.start(order(0))
+            assert isinstance(await bench.end_of(0), Ended)
+            await bench.backend.start(order(1, until=1))
+            assert isinstance(await bench.end_of(1), Paused)
+
+    anyio.run(main)
