@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asynctune.exceptions import UsageError
+from asynctune.gp.threads import one_thread
 from sims.curvefit.grouping import Grouped, group, seconds_by_config
 from sims.curvefit.index import Index
 from sims.curvefit.model import Fitted, Process
@@ -49,7 +50,14 @@ def fit(table: CurveTable, mode: str, max_resource: int | None = None) -> Fit:
     Raises:
         UsageError: If fewer than 8 configs were followed to the end, or none was timed.
     """
-    R = table.max_resource() if max_resource is None else max_resource
+    # scipy's library must have been loaded to be told.
+    import scipy.linalg  # noqa: F401
+
+    with one_thread():
+        return _fit(table, mode, max_resource or table.max_resource())
+
+
+def _fit(table: CurveTable, mode: str, R: int) -> Fit:
     curves = table.curves()
     values = curves.values[table.format.metric]
     if not np.isfinite(values).any():
@@ -120,7 +128,7 @@ def _left_out(regressions: list[Regression], features: Array, known: Indices) ->
     """Return the numbers of each config as predicted from all others, shape ``(m, K)``."""
     out = np.column_stack([r.mean(features) for r in regressions])
     for k, regression in enumerate(regressions):
-        out[known, k] = [regression.leave_out(i) for i in range(len(known))]
+        out[known, k] = regression.left_out()
     return out
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sims.surrogate import CurveGP, Readings, Theta
+from sims.surrogate import CurveGP, Readings, Theta, covariance
 from sims.surrogate import fit as fit_theta
 
 Array = NDArray[np.float64]
@@ -33,10 +33,15 @@ class Regression(NamedTuple):
         out: Array = self.shift + self.unit * self.gp.mean(features)[:, 0]
         return out
 
-    def leave_out(self, index: int) -> float:
-        """Return the expected number of a known config, given all others."""
-        mean, _ = self.gp.leave_out(index)
-        return self.shift + self.unit * float(mean[0])
+    def left_out(self) -> Array:
+        """Return each known config's number as expected from all others, shape ``(n,)``.
+
+        In closed form (Rasmussen and Williams 2006, eq. 5.12).
+        """
+        inverse = np.linalg.inv(covariance(self.gp.readings, self.gp.theta))
+        value = self.gp.readings.value
+        out: Array = self.shift + self.unit * (value - inverse @ value / np.diag(inverse))
+        return out
 
     def noise(self) -> float:
         """Return the deviation of what is left over at a config."""
