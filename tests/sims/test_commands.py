@@ -1,6 +1,7 @@
 """From a script to a benchmark of one's own: record, fit, study."""
 
 import json
+import sys
 
 import numpy as np
 import polars as pl
@@ -36,6 +37,7 @@ SPACE = {
 def here(tmp_path, monkeypatch):
     """Work in a folder with a script and its space; return it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("ASYNCTUNE_HOME", str(tmp_path / "home"))
     (tmp_path / "train.py").write_text(SCRIPT)
     (tmp_path / "space.json").write_text(json.dumps(SPACE))
@@ -110,6 +112,23 @@ def test_a_script_is_recorded_fitted_and_simulated(here):
     assert set(reports["source"]) == {"surrogate"}
     config = {"lr": reports["config_lr"][0], "width": reports["config_width"][0]}
     assert reports["loss"][0] == pytest.approx(loss(config, 1), abs=0.5)
+
+
+def test_a_function_is_recorded(here):
+    (here / "trained_here.py").write_text(
+        "def train(lr, width, epochs):\n"
+        "    for epoch in range(1, epochs + 1):\n"
+        "        yield {'epoch': epoch, 'loss': lr + width / epoch}\n"
+    )
+    words = ["--space", "space.json", "--metric", "loss", "--max-resource", "3", "--configs", "3"]
+    asynctune("record", "f.parquet", "--function", "trained_here:train", *words)
+    table = pl.read_parquet("f.parquet")
+    assert len(table) == 9
+    expected = table.select(pl.col("lr") + pl.col("width") / pl.col("epoch")).to_series()
+    np.testing.assert_allclose(table["loss"], expected)
+    for name in ("trained_here:nothing", "nowhere:train", "trained_here"):
+        with pytest.raises(UsageError, match="must be MODULE:NAME of a function"):
+            asynctune("record", "g.parquet", "--function", name, *words)
 
 
 def test_curves_of_experiments_are_added_to_a_table_once(here):
