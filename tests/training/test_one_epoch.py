@@ -24,14 +24,15 @@ def test_the_script_is_run_with_the_config_and_its_loss_is_kept(folder, tmp_path
     pytest.importorskip("torch")
     path = tmp_path / "kept" / "epochs.json"
     first = one_epoch.candidates()[0]
+    monkeypatch.setattr(one_epoch, "estimate", lambda *_: 1.0)  # tested below
     (outcome,) = one_epoch.check(folder, 1, "float", 1, path, SMALL)
     assert (outcome.trial, outcome.published) == (first.trial, first.val_loss)
     assert 2 < outcome.ours < 4.5  # the small text has 31 words: log 31 = 3.4
     assert not outcome.within
     # What is finished is not trained again, and one that fails leaves it as it is.
-    monkeypatch.setattr(one_epoch, "train", lambda *_: pytest.fail("it is finished"))
-    assert one_epoch.check(folder, 1, "float", 1, path, SMALL) == [outcome]
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(one_epoch, "train", lambda *_: pytest.fail("it is finished"))
+        assert one_epoch.check(folder, 1, "float", 1, path, SMALL) == [outcome]
     with pytest.raises(UsageError, match=r"training script failed: .*unrecognized.*--no-such-flag"):
         one_epoch.check(folder, 2, "float", 1, path, [*SMALL, "--no-such-flag"])
     assert one_epoch.read(path) == [outcome]
