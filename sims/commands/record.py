@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from asynctune.benchmark import Benchmark
+    from asynctune.ledger import Ledger
     from asynctune.space import ConfigSpace
     from asynctune.trainable import Function, Script
     from sims.curvetable import CurveTable
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
     type=click.Choice(["flags", "json"]),
     default="flags",
     help="How the script is given a config: --name value each, or --config FILE.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the local backend, such as trial_timeout=3600. Repeatable.",
 )
 @click.option("--tag", default=None, help="Name of the recording.  [default: record-TABLE]")
 @click.option(
@@ -113,6 +121,7 @@ def _merged(path: Path, found: "CurveTable") -> "CurveTable":
 
 def _run(table: Path, given: dict[str, Any]) -> Path:
     """Run the design on this machine; return the experiment's folder."""
+    from asynctune.cli.options import read_settings
     from asynctune.experiment import Experiment, run_experiment
     from asynctune.space import ConfigSpace
     from asynctune.stopping import RetryPolicy, StoppingCriterion
@@ -130,15 +139,31 @@ def _run(table: Path, given: dict[str, Any]) -> Path:
         scheduler_seed=given["design_seed"],
         stopping=StoppingCriterion(max_trials=len(points)),
         backend="local",
+        backend_options=read_settings(given["settings"]),
         points_to_evaluate=points,
         # Configs that crash the script are left out; the others are worth recording.
         retries=RetryPolicy(max_failures=len(points)),
     )
     folder: Path = given["results_dir"] / tag / experiment.name
     click.echo(f"{len(points)} configs on {given['n_workers']} workers; files in {folder}")
-    metadata = run_experiment(experiment, folder)
+    metadata = run_experiment(experiment, folder, observer=_Progress(len(points)))
     click.echo(f"{metadata['n_trials']} trials in {metadata['experiment_seconds']:.0f} s")
     return folder
+
+
+class _Progress:
+    """Says after each twentieth of the trainings how many have come to an end."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._said = 0
+
+    def __call__(self, ledger: "Ledger", now: float) -> None:
+        done = len(ledger.trials) - len(ledger.busy)
+        if done - self._said >= max(1, self._total // 20):
+            self._said = done
+            failed = f", {ledger.failed} failed" if ledger.failed else ""
+            click.echo(f"{done} of {self._total} trained{failed}, {now:.0f} s")
 
 
 def _benchmark(given: dict[str, Any]) -> "Benchmark":

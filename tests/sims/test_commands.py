@@ -91,8 +91,10 @@ def test_a_script_is_recorded_fitted_and_simulated(here):
     """The whole way, on this machine; what is recorded is not trained again."""
     words = ["--script", "train.py", "--space", "space.json", "--metric", "loss"]
     words += ["--max-resource", "3", "--configs", "9", "--n-workers", "2"]
+    words += ["--set", "trial_timeout=500"]
     said = asynctune("record", "curves.parquet", *words)
     assert "9 configs on 2 workers" in said
+    assert "9 of 9 trained" in said
     assert "curves.parquet has 9 now, curves.space.yaml the space" in said
     table = pl.read_parquet("curves.parquet")
     assert len(table) == 27
