@@ -10,7 +10,7 @@ import time
 import pytest
 
 from asynctune.cli import main
-from asynctune.experiment import JOURNAL
+from asynctune.experiment import JOURNAL, METADATA
 from asynctune.journal import read_header
 
 SCRIPT = """
@@ -191,6 +191,31 @@ def test_logs_of_what_is_not_there(call, tmp_path):
     assert "got train/x" in call("logs", "train/x", "0").err
     (tmp_path / "results" / "train" / "x" / "trials").mkdir(parents=True)
     assert "has no 7" in call("logs", "train/x", "7").err
+
+
+def test_logs_are_followed_from_before_the_start_to_the_end(tmp_path):
+    folder = tmp_path / "results" / "train" / "x"
+    folder.mkdir(parents=True)
+    (folder / METADATA).write_text('{"status": "running"}')
+    program = [sys.executable, "-c", "from asynctune.cli import main; main()"]
+    process = subprocess.Popen(
+        [*program, "logs", str(folder), "3", "--follow"], stdout=subprocess.PIPE
+    )
+    trial = folder / "trials" / "000003"
+    trial.mkdir(parents=True)
+    (trial / "reports.0.jsonl").touch()
+    (trial / "stdout.0.log").write_text("one\n")
+    assert process.stdout.readline() == b"one\n"
+    with (trial / "stdout.0.log").open("a") as file:
+        file.write("two\n")
+    assert process.stdout.readline() == b"two\n"
+    (trial / "reports.1.jsonl").touch()
+    (trial / "stdout.1.log").write_text("three")
+    (folder / "new").write_text('{"status": "complete"}')
+    (folder / "new").replace(folder / METADATA)
+    rest, _ = process.communicate(timeout=60)
+    assert rest == b"--- attempt 1 ---\nthree"
+    assert process.returncode == 0
 
 
 def test_ctrl_c_and_the_same_command_again(call, tmp_path):

@@ -88,6 +88,8 @@ def test_over_the_time(asha):
 def test_the_best_of_a_metric_that_is_maximised(tmp_path):
     figure = learning_curves_figure(write(tmp_path, lambda t, e: t + e / 10, mode="max"))
     assert [row["trial"] for row in rows(layers(figure)[-1])] == [4]
+    low, high = layers(figure)[-1]["encoding"]["y"]["scale"]["domain"]
+    assert 0 <= low < high < 5
 
 
 def test_what_diverges_leaves_the_others_to_be_seen(tmp_path):

@@ -46,7 +46,7 @@ def logs(
 
     folder = options.experiment_folder(experiment, results_dir)
     place = trial_folder(folder, trial)
-    if not place.is_dir():
+    if not place.is_dir() and (not follow or _over(folder)):  # else it may be started yet
         raise UsageError(f"a trial must have been started on this machine; {folder} has no {trial}")
     if attempt is not None and attempt not in attempts_of(place):
         raise UsageError(f"trial {trial} has the attempts {attempts_of(place)}; got {attempt}")
@@ -91,15 +91,19 @@ class _Reader:
 
 def _follow(reader: _Reader, folder: Path) -> None:
     """Write what is new until the experiment is over."""
-    from asynctune.experiment import read_metadata
-
     while True:
-        metadata = read_metadata(folder)
-        over = metadata is not None and metadata["status"] == "complete"
+        over = _over(folder)
         _write(b"".join(reader.new()))
         if over:
             return
         time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _over(folder: Path) -> bool:
+    from asynctune.experiment import read_metadata
+
+    metadata = read_metadata(folder)
+    return metadata is None or metadata["status"] == "complete"
 
 
 def _last_lines(data: bytes, n: int) -> bytes:
