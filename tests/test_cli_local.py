@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -142,8 +143,12 @@ def test_when_every_trial_fails(call):
 def test_json_lines(call):
     done = call(*FEW, "--log-format", "json")
     events = [json.loads(line) for line in done.out.splitlines()]
-    assert [event["event"] for event in events] == ["study_started", "experiment_complete"]
+    assert [event["event"] for event in events[:2]] == ["study_started", "experiment_complete"]
     assert events[1]["trials"] == 4
+    assert events[2]["event"] == "best"
+    assert events[2]["value"] == events[1]["best"]
+    assert list(events[2]["config"]) == ["x"]
+    assert (Path(events[2]["checkpoint"]) / "epoch").exists()
 
 
 @pytest.mark.parametrize(

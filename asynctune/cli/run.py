@@ -79,6 +79,7 @@ def run(
             reporter.begin({} if opened.complete else goal, 1)
             metadata = run_experiment(experiment, folder, observer=_telling(reporter))
             reporter.progress(experiment.name, metadata["experiment_seconds"], metadata)
+            _tell_best(reporter, found(folder, metadata))
         return
     if not opened.complete:
         _print_rungs(opened, problem)
@@ -128,6 +129,18 @@ def _telling(reporter: Reporter) -> Observer:
         )
 
     return observe
+
+
+def _tell_best(reporter: Reporter, tuned: Tuned) -> None:
+    reporter.say(
+        "best",
+        "",
+        trial=tuned.trial,
+        value=tuned.value,
+        config=tuned.config,
+        checkpoint=None if tuned.checkpoint is None else str(tuned.checkpoint),
+        folder=str(tuned.folder),
+    )
 
 
 def _print_rungs(opened: Opened, problem: "Benchmark") -> None:
