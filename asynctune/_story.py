@@ -116,6 +116,8 @@ class Story:
                 self._paused(line)
             case "ended":
                 self._ended(line)
+            case "checkpoint_removed":
+                self._say(line["t"], "its checkpoint made room for more promising ones")
             case "failed":
                 self._failed(line)
 

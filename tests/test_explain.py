@@ -7,7 +7,16 @@ import orjson
 import pytest
 
 from asynctune.benchmark import Benchmark
-from asynctune.events import CapacityChanged, Cause, Ended, Failed, Paused, Report, Started
+from asynctune.events import (
+    CapacityChanged,
+    Cause,
+    CheckpointRemoved,
+    Ended,
+    Failed,
+    Paused,
+    Report,
+    Started,
+)
 from asynctune.exceptions import JournalError, UsageError
 from asynctune.experiment import Experiment, run_experiment
 from asynctune.explain import explain, explain_idle
@@ -400,6 +409,16 @@ def test_a_failure_or_an_end_while_pausing(tmp_path):
         "worker 1 free after 12 s"
     )
     assert script.story(1)[1][0].startswith("end: it was paused when")
+
+
+def test_a_checkpoint_that_made_room(tmp_path):
+    script = Script(tmp_path, n_workers=3)
+    script.report(10.0, 0, 1, 2.0)
+    script.report(10.0, 1, 1, 3.0)
+    script.happen(Paused(12.0, 1, 0, 1), CheckpointRemoved(13.0, 1, 4096))
+    said = "  0:00:13  its checkpoint made room for more promising ones"
+    assert script.story(1)[0][-1] == said
+    assert said not in script.story(0)[0]
 
 
 def test_a_maximised_metric_is_told_as_it_was_reported(tmp_path):
