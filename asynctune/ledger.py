@@ -122,7 +122,7 @@ class Ledger:
         self.stopping = stopping
         self.retries = retries or RetryPolicy()
         self.n_workers = n_workers
-        self.capacity = self._usable = n_workers
+        self.capacity = n_workers
         self.trials: list[Trial] = []
         self.busy: dict[int, None] = {}  # trials that hold a worker, in the order of their start
         self.reports = 0
@@ -147,7 +147,7 @@ class Ledger:
     @property
     def free(self) -> int:
         """Number of workers that could start an attempt now."""
-        return self._usable - len(self.busy)
+        return min(self.n_workers, self.capacity) - len(self.busy)
 
     @property
     def best_metric(self) -> float | None:
@@ -203,7 +203,6 @@ class Ledger:
             if event.n == self.capacity:
                 return None
             self.capacity = event.n
-            self._usable = min(self.n_workers, event.n)
             return Seen(f"capacity {event.n}")
         if isinstance(event, CheckpointRemoved):
             self.trials[event.trial].checkpoint = 0

@@ -88,7 +88,7 @@ def test_options_reach_their_part(name, options):
         (
             "BO",
             {"grace_period": 1},
-            "the method's options are: num_init_random, max_data, refit_growth, pending; got 'grace",
+            "options are: num_init_random, max_data, refit_growth, pending; got 'grace",
         ),
         ("ASHA", {"num_init_random": 1}, "type, grace_period, .*; got 'num_init_random'"),
         ("ASHA", {"type": "hasty"}, "type must be one of promotion, stopping; got 'hasty'"),
