@@ -14,8 +14,8 @@ from asynctune.space import loguniform, randint, uniform
 from asynctune.trainable import Script
 
 if TYPE_CHECKING:
+    from sims.curvefit.blackbox import FittedBlackbox
     from sims.curvetable import CurveTable
-    from sims.tabular import TabularBlackbox
 
 SPACE: Final[dict[str, Any]] = {
     "lr": loguniform(1e-3, 3.0),
@@ -41,8 +41,9 @@ TRAINING: Final[dict[str, Any]] = {
 
 PROVENANCE: Final = (
     "learning curves recorded on the CPU with this package's training script and collector; "
-    "where a config was not recorded, the curve of the nearest one"
+    "for configs that were not recorded, a surrogate fitted to those curves"
 )
+SURROGATE: Final = "surrogate.npz"
 
 
 # What a real run trains; it has to be told besides where the text is, by `--data`.
@@ -64,11 +65,19 @@ def recorded_curves() -> "CurveTable":
         return read(path, TableFormat(ConfigSpace(SPACE), "epoch", "val_loss"))
 
 
-def load_blackbox() -> "TabularBlackbox":
-    """Return the blackbox: the recorded curves, the nearest where a config was not recorded."""
-    from sims.tabular import TabularBlackbox
+def load_blackbox() -> "FittedBlackbox":
+    """Return the blackbox: the recorded curves, and a surrogate where a config was not recorded."""
+    from importlib.resources import files
+    from io import BytesIO
 
-    return TabularBlackbox(recorded_curves(), TRAINING["epochs"], nearest=True)
+    import numpy as np
+
+    from sims.curvefit.blackbox import FittedBlackbox
+    from sims.curvefit.model import Fitted
+
+    stored = (files(__package__) / "data" / SURROGATE).read_bytes()
+    with np.load(BytesIO(stored), allow_pickle=False) as arrays:
+        return FittedBlackbox(recorded_curves(), Fitted.of(dict(arrays)))
 
 
 def benchmark() -> Benchmark:

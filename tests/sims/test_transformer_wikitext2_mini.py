@@ -7,6 +7,8 @@ import pytest
 from asynctune.experiment import Experiment, run_experiment
 from asynctune.space import ConfigSpace
 from asynctune.stopping import StoppingCriterion
+from sims.curvefit.blackbox import FittedBlackbox
+from sims.curvefit.crossvalidation import leave_one_out, score
 from sims.transformer_wikitext2.train import parser
 from sims.transformer_wikitext2.training.settings import settings_of
 from sims.transformer_wikitext2_mini import (
@@ -17,6 +19,8 @@ from sims.transformer_wikitext2_mini import (
     recorded_curves,
 )
 from sims.transformer_wikitext2_mini.alone import recorded
+from sims.transformer_wikitext2_mini.fit import fitted
+from sims.transformer_wikitext2_mini.fit import main as fit_main
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,28 @@ def test_a_recorded_config_is_replayed_as_it_was(curves):
         np.testing.assert_array_equal(found.values["val_loss"], curves.values["val_loss"][i, :n])
         np.testing.assert_array_equal(found.seconds, curves.seconds[i, :n])
         assert found.source[0] == "recorded:collected"
+
+
+def test_the_stored_surrogate_is_the_one_that_is_fitted(curves):
+    stored = load_blackbox()
+    fresh = FittedBlackbox(recorded_curves(), fitted().fitted)
+    space = ConfigSpace(SPACE)
+    configs = space.sample(20, np.random.Generator(np.random.PCG64(5)))
+    for ours, theirs in zip(
+        stored.curves(configs, [1] * 20), fresh.curves(configs, [1] * 20), strict=True
+    ):
+        np.testing.assert_allclose(
+            ours.values["val_loss"], theirs.values["val_loss"], rtol=1e-6, err_msg="fit again"
+        )
+
+
+def test_configs_left_out_are_predicted(capsys):
+    assert fit_main(["--show"]) == 0
+    assert "each config predicted from all others" in capsys.readouterr().out
+    left_out = leave_one_out(fitted())
+    found = score(left_out, np.ones(len(left_out.recorded), dtype=bool), 40, "all", 1.0)
+    assert found.median < min(0.13, found.nearest)
+    assert found.rank > 0.85
 
 
 def test_curves_of_all_kinds_were_recorded(curves):
@@ -99,4 +125,5 @@ def test_a_study_can_be_simulated_on_it(tmp_path):
     reports = pl.read_parquet(results)
     assert reports["val_loss"].min() < 4.5
     assert reports["epoch"].max() > 1
-    assert "nearest one" in str(metadata)
+    assert "a surrogate fitted to those curves" in str(metadata)
+    assert set(reports["source"]) <= {"recorded:collected", "surrogate"}
