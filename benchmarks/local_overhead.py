@@ -2,8 +2,9 @@
 
 The training script writes down when its first line ran, when it called each report and when it was
 answered. Beside it the same script is run by nothing but a loop that starts the next process when
-the last one is over, so that the difference is what tuning costs. A search that keeps the
-interpreter busy for two seconds a proposal shows whether reports wait for proposals.
+the last one is over, so that the difference is what tuning costs, and by processes of Optuna that
+share a journal, if `make peers` has set it up. A search that keeps the interpreter busy for two
+seconds a proposal shows whether reports wait for proposals.
 
     python -m benchmarks.local_overhead [--trials N] [--many N] [--json FILE]
 """
@@ -15,11 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.local_timing import (
+    Times,
     Work,
+    optuna_installed,
     read_times,
     run_asynctune,
     run_bare,
     run_many,
+    run_optuna,
     summary,
     waits_during_proposals,
 )
@@ -33,17 +37,11 @@ _SHORT: Final = Work(trials=64, workers=2, levels=1, seconds=0.001)
 def measure(trials: int) -> dict[str, Any]:
     """Return the figures of short experiments, by what they are of."""
     one = Work(trials=trials, workers=1, levels=3, seconds=0.02)
-    bare, _ = _in_folder(lambda folder: run_bare(one, folder))
-    tuned, _ = _in_folder(lambda folder: run_asynctune(one, folder, folder.parent / "experiment"))
+    bare, _ = _timed(one, run_bare)
+    tuned, _ = _timed(one, _run_asynctune)
     slow = Work(trials=6, workers=3, levels=200, seconds=0.02)
-    with tempfile.TemporaryDirectory() as scratch:
-        times = _times_in(scratch)
-        waits = waits_during_proposals(slow, _PROPOSAL_SECONDS, Path(scratch) / "experiment", times)
-    _, short_bare = _in_folder(lambda folder: run_bare(_SHORT, folder))
-    _, short_tuned = _in_folder(
-        lambda folder: run_asynctune(_SHORT, folder, folder.parent / "experiment")
-    )
-    return {
+    _, waits = _timed(slow, _run_with_slow_proposals)
+    figures = {
         "handover_bare": summary(bare.handovers()),
         "handover": summary(tuned.handovers()),
         "answer": summary(tuned.waited),
@@ -51,25 +49,37 @@ def measure(trials: int) -> dict[str, Any]:
         "short_trials": {
             "trials": _SHORT.trials,
             "workers": _SHORT.workers,
-            "bare_seconds": short_bare,
-            "seconds": short_tuned,
+            "bare_seconds": _timed(_SHORT, run_bare)[0].span(),
+            "seconds": _timed(_SHORT, _run_asynctune)[0].span(),
         },
         "target_ms": TARGET_MS,
     }
+    if optuna_installed():
+        theirs, decided = _timed(one, run_optuna)
+        figures["optuna"] = {
+            "handover": summary(theirs.handovers()),
+            "answer": summary(decided),
+            "short_seconds": _timed(_SHORT, run_optuna)[0].span(),
+        }
+    return figures
 
 
-def _in_folder(run: Callable[[Path], float]) -> tuple[Any, float]:
-    """Run in a folder for the processes' times; return them and what `run` returns."""
+def _run_asynctune(work: Work, times: Path) -> None:
+    run_asynctune(work, times, times.parent / "experiment")
+
+
+def _run_with_slow_proposals(work: Work, times: Path) -> list[float]:
+    experiment = times.parent / "experiment"
+    return waits_during_proposals(work, _PROPOSAL_SECONDS, experiment, times)
+
+
+def _timed(work: Work, run: Callable[[Work, Path], Any]) -> tuple[Times, Any]:
+    """Run the work; return what its processes wrote down, and what `run` returns."""
     with tempfile.TemporaryDirectory() as scratch:
-        times = _times_in(scratch)
-        seconds = run(times)
-        return read_times(times), seconds
-
-
-def _times_in(scratch: str) -> Path:
-    folder = Path(scratch) / "times"
-    folder.mkdir()
-    return folder
+        times = Path(scratch) / "times"
+        times.mkdir()
+        returned = run(work, times)
+        return read_times(times), returned
 
 
 def show(figures: Mapping[str, Any]) -> Iterator[str]:
@@ -89,6 +99,9 @@ def show(figures: Mapping[str, Any]) -> Iterator[str]:
             f"{figures['target_ms']:.0f}",
         ),
     ]
+    if optuna := figures.get("optuna"):
+        said.insert(2, ("the same under Optuna", optuna["handover"], ""))
+        said.append(("report() to its answer in Optuna", optuna["answer"], ""))
     rows = [
         [what, f"{f['median_ms']:.1f}", f"{f['p95_ms']:.1f}", str(f.get("n", "")), aim]
         for what, f, aim in said
@@ -97,7 +110,9 @@ def show(figures: Mapping[str, Any]) -> Iterator[str]:
     short = figures["short_trials"]
     yield (
         f"{short['trials']} trials of 1 ms on {short['workers']} workers: "
-        f"{short['seconds']:.1f} s, without a tuner {short['bare_seconds']:.1f} s\n"
+        f"{short['seconds']:.1f} s, without a tuner {short['bare_seconds']:.1f} s"
+        + (f", under Optuna {optuna['short_seconds']:.1f} s" if optuna else "")
+        + "\n"
     )
     if "many" in figures:
         rows = [

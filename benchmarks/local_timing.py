@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,10 @@ from asynctune.ledger import Ledger
 from asynctune.methods import METHODS, Pair, Problem
 from asynctune.schedulers.fifo import FIFO
 from asynctune.searchers.base import Proposal, Snapshot
+from benchmarks.peers.process import ENVIRONMENTS, ROOT, PeerError
 
 SCRIPT: Final = Path(__file__).with_name("timed_training.py")
+_OPTUNA: Final = ENVIRONMENTS / "optuna" / "bin" / "python"
 # Reports once; a shell starts in less time than Python does.
 _SHORTEST: Final = """#!/bin/sh
 printf '{"values":{"epoch":1,"loss":1}}\\n' >> "$ASYNCTUNE_REPORT"
@@ -61,6 +64,10 @@ class Times(NamedTuple):
         """Return seconds from each last report to the next first line, of one worker."""
         return [b - a for a, b in zip(self.last, self.begun[1:], strict=False)]
 
+    def span(self) -> float:
+        """Return the seconds from the first line of all to the last report of all."""
+        return max(self.last) - self.begun[0]
+
 
 def read_times(folder: Path) -> Times:
     """Return what the processes that wrote into `folder` did."""
@@ -82,23 +89,54 @@ def summary(seconds: Sequence[float]) -> dict[str, Any]:
     return {"median_ms": float(median), "p95_ms": float(high), "n": len(seconds)}
 
 
-def command(work: Work, times: Path, x: float) -> list[str]:
-    """Return the command of a trial that nobody tunes."""
-    numbers = {"levels": work.levels, "seconds": work.seconds, "x": x, "times": times}
+def command(work: Work, times: Path) -> list[str]:
+    """Return the command of a trial that asynctune does not run; it lacks its config."""
+    numbers = {"levels": work.levels, "seconds": work.seconds, "times": times}
     flags = [f"--{name}={value}" for name, value in numbers.items()]
     return [sys.executable, str(SCRIPT), *flags]
 
 
-def run_bare(work: Work, times: Path) -> float:
-    """Start the processes one after the other, as soon as they are over; return the seconds."""
+def run_bare(work: Work, times: Path) -> None:
+    """Start the processes one after the other, as soon as they are over."""
+    trained = command(work, times)
 
     def train(x: int) -> None:
-        subprocess.run(command(work, times, x), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*trained, f"--x={x}"], check=True, stdout=subprocess.DEVNULL)
 
-    begin = time.perf_counter()
     with ThreadPoolExecutor(work.workers) as threads:
         list(threads.map(train, range(work.trials)))
-    return time.perf_counter() - begin
+
+
+def optuna_installed() -> bool:
+    """Return whether there is an environment to run Optuna in."""
+    return _OPTUNA.exists()
+
+
+def run_optuna(work: Work, times: Path) -> list[float]:
+    """Have Optuna start them, a process of its own a worker; return how long decisions took.
+
+    Raises:
+        PeerError: If one of its processes fails.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        answers = Path(scratch) / "answers"
+        started = [
+            subprocess.Popen(
+                [
+                    *(_OPTUNA, "-m", "benchmarks.peers.optuna_local"),
+                    *(f"{scratch}/journal", str(trials), answers),
+                    *command(work, times),
+                ],
+                cwd=ROOT,
+                stderr=subprocess.DEVNULL,  # where it warns
+            )
+            for n in range(work.workers)
+            if (trials := len(range(n, work.trials, work.workers)))
+        ]
+        for process in started:
+            if status := process.wait():
+                raise PeerError(f"Optuna ended with status {status}")
+        return [float(line) for line in answers.read_text(encoding="utf-8").splitlines()]
 
 
 def run_asynctune(
@@ -109,8 +147,8 @@ def run_asynctune(
     *,
     script: Path = SCRIPT,
     observer: Callable[[Ledger, float], None] | None = None,
-) -> float:
-    """Tune the script, and return the experiment's seconds."""
+) -> None:
+    """Tune the script."""
     constants = {"levels": work.levels, "seconds": work.seconds, "times": str(times)}
     benchmark = Benchmark(
         name="overhead",
@@ -133,7 +171,7 @@ def run_asynctune(
         backend="local",
         stopping=StoppingCriterion(max_trials=work.trials),
     )
-    return float(run_experiment(experiment, folder, observer=observer)["experiment_seconds"])
+    run_experiment(experiment, folder, observer=observer)
 
 
 class SlowSearcher:
