@@ -92,7 +92,7 @@ def test_a_benchmark_is_made_as_it_says(here: Path) -> None:
     recording[recording.index("--configs") + 1] = "8"
     run(*recording)
     run(*words_of("fit"))
-    study = words_of("study", mentions="mine")
+    study = words_of("study", mentions="own")
     study[study.index("--n-workers") + 1] = "2"
     study[study.index("--method") + 1] = "RS"
     run(*study)
