@@ -1,10 +1,9 @@
 """Checkpoints of torch in the trial's folder, whole or not there."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-from asynctune.files import replaced_atomically
+from asynctune.files import replaced_durably
 from asynctune.reporting import checkpoint_dir
 
 NAME = "checkpoint.pt"
@@ -26,16 +25,8 @@ def save_checkpoint(state: Any, name: str = NAME) -> Path | None:  # noqa: ANN40
     import torch
 
     path = folder / name
-    with replaced_atomically(path) as temporary, temporary.open("wb") as file:
+    with replaced_durably(path) as temporary, temporary.open("wb") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    # The new name is safe only when the folder is.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
     return path
 
 

@@ -1,6 +1,5 @@
 """Checkpoints that are whole or not there, and from which training goes on as if never cut."""
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any, Final
@@ -8,7 +7,7 @@ from typing import Any, Final
 import torch
 
 from asynctune.exceptions import UsageError
-from asynctune.files import replaced_atomically
+from asynctune.files import replaced_durably
 
 NAME: Final = "checkpoint.pt"
 _FORMAT: Final = 1
@@ -24,16 +23,8 @@ def save(path: Path, state: dict[str, Any], identity: dict[str, Any]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {"format": _FORMAT, "identity": identity, "state": state, "random": _random_state()}
-    with replaced_atomically(path) as temporary, temporary.open("wb") as file:
+    with replaced_durably(path) as temporary, temporary.open("wb") as file:
         torch.save(whole, file)
-        file.flush()
-        os.fsync(file.fileno())
-    # The new name is safe only when the folder is.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def load(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
