@@ -229,8 +229,8 @@ class Tuner:
         """Return when something is due besides events."""
         until = self._deadline
         # A retry that is due while no worker is free must not be waited for: its time is past.
-        if self.ledger.free > 0 and (due := self.ledger.next_due()) < until:
-            until = due
+        if self.ledger.free > 0:
+            until = min(until, self.ledger.next_due())
         return min(until, self._proposer.due()) if self._asked else until
 
     async def _wait(self, until: float) -> Sequence[Event]:

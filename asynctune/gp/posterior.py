@@ -161,8 +161,7 @@ class Posterior:
 
     def mean(self, X: Matrix) -> Vector:
         """Return the posterior mean at points `X`, ``(m, d)``; cheaper than `predict`."""
-        mean: Vector = self._cross(X) @ self._weights + self._prior_mean
-        return mean
+        return self.means(X, self._weights)
 
     def fantasies(self, draws: Matrix) -> Matrix:
         """Return the weights of means that go through values drawn jointly at the last inputs.
@@ -185,10 +184,9 @@ class Posterior:
         weights: Matrix = self._weights[:, None] + solve_lower(self._L, standard, transposed=True)
         return weights
 
-    def means(self, X: Matrix, weights: Matrix) -> Matrix:
+    def means(self, X: Matrix, weights: Matrix | Vector) -> Matrix:
         """Return the means with these `weights`, ``(n, S)``, at points `X`; shape ``(m, S)``."""
-        means: Matrix = self._cross(X) @ weights + self._prior_mean
-        return means
+        return self._weighted(self._cross(X), weights)
 
     def predict_many(self, X: Matrix, weights: Matrix | Vector) -> tuple[Matrix, Vector]:
         """Return the means with these `weights`, ``(m, S)``, and the standard deviation, ``(m,)``.
@@ -199,12 +197,11 @@ class Posterior:
         """
         cross = self._cross(X)
         half = solve_lower(self._L, cross.T)
-        return cross @ weights + self._prior_mean, np.sqrt(self._variance(half))
+        return self._weighted(cross, weights), np.sqrt(self._variance(half))
 
-    def means_of(self, here: "Linearised", weights: Matrix) -> Matrix:
+    def means_of(self, here: Linearised, weights: Matrix | Vector) -> Matrix:
         """Return the means with these `weights`, ``(n, S)``, at the points; shape ``(m, S)``."""
-        means: Matrix = here.cross @ weights + self._prior_mean
-        return means
+        return self._weighted(here.cross, weights)
 
     def predict(self, X: Matrix) -> Prediction:
         """Return mean and standard deviation at points `X`, ``(m, d)``."""
@@ -213,11 +210,10 @@ class Posterior:
     def predict_with_gradient(self, X: Matrix) -> tuple[Prediction, Gradient]:
         """Return mean and standard deviation at points `X`, ``(m, d)``, and their gradients."""
         here = self.linearise(X)
-        mean = here.cross @ self._weights + self._prior_mean
-        d_mean = self.slope_of_mean(here, self._weights)
-        return Prediction(mean, here.sd), Gradient(d_mean, here.d_sd)
+        prediction = Prediction(self.means_of(here, self._weights), here.sd)
+        return prediction, Gradient(self.slope_of_mean(here, self._weights), here.d_sd)
 
-    def linearise(self, X: Matrix) -> "Linearised":
+    def linearise(self, X: Matrix) -> Linearised:
         """Return what predictions at points `X`, ``(m, d)``, and their gradients need."""
         slope = np.empty((len(X), len(self._Z)))
         cross = self._cross(X, slope)
@@ -228,7 +224,7 @@ class Posterior:
         d_variance = self._pull_back(slope * (-2.0 * solved.T), X)
         return Linearised(X, cross, slope, sd, d_variance / (2.0 * sd[:, None]))
 
-    def slope_of_mean(self, here: "Linearised", weights: Matrix | Vector) -> Matrix:
+    def slope_of_mean(self, here: Linearised, weights: Matrix | Vector) -> Matrix:
         """Return the gradient of the mean with these weights, shape ``(m, d)``.
 
         Args:
@@ -244,6 +240,10 @@ class Posterior:
         cross *= self._amplitude
         cross += self._offset
         return cross
+
+    def _weighted(self, cross: Matrix, weights: Matrix | Vector) -> Matrix:
+        means: Matrix = cross @ weights + self._prior_mean
+        return means
 
     def _variance(self, half: Matrix) -> Vector:
         explained = np.einsum("ij,ij->j", half, half)
