@@ -188,8 +188,8 @@ def _print_what_is_left(tuned: Tuned, problem: "Benchmark") -> None:
         click.echo(f"its checkpoint: {tuned.checkpoint or 'none, as the script has written none'}")
         click.echo(f"its logs: asynctune logs {folder} {tuned.trial}")
         click.echo(f"learning curves: asynctune curves {folder}")
-    failure = ending(folder, None).failure
-    if failed and failure is not None:
+    failure = ending(folder, None).failure if failed else None
+    if failure is not None:
         trial, cause, message = failure
         click.echo(
             f"{plural(failed, 'trial')} failed; the last, trial {trial}: {cause}, {message}",
