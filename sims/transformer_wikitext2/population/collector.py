@@ -99,8 +99,9 @@ class Collector:
         clock = Clock(self._now, self._now() + budget)
         done = self.record.count(self._plan.epochs)
         self._tell(f"{done} of {len(self._items)} trainings are recorded")
-        for members in self._populations():
-            if not self._train(members, clock):
+        begun = self._begun()
+        for members in self._populations(begun):
+            if not self._train(members, clock, resumed=members is begun):
                 self._tell(f"out of time: {self._left()} trainings are left; the record is whole")
                 return False
         self._tell(f"all {len(self._items)} trainings are recorded")
@@ -109,9 +110,9 @@ class Collector:
     def _left(self) -> int:
         return sum(not self.record.complete(item.key, self._plan.epochs) for item in self._items)
 
-    def _populations(self) -> Iterator[list[Item]]:
+    def _populations(self, begun: list[Item] | None) -> Iterator[list[Item]]:
         """Yield what is trained together: what was begun, then what shares a batch size."""
-        if begun := self._begun():
+        if begun:
             yield begun
         while pending := [
             i for i in self._items if not self.record.complete(i.key, self._plan.epochs)
@@ -171,14 +172,14 @@ class Collector:
             precision=self._plan.precision,
         )
 
-    def _train(self, members: Sequence[Item], clock: Clock) -> bool:
-        """Train a population to its end; returns False if the time is used up before."""
+    def _train(self, members: Sequence[Item], clock: Clock, *, resumed: bool) -> bool:
+        """Train a population to its end, `resumed` from the checkpoint; False if time ran out."""
         identity = self._identity(members)
         population = Population(
             [self._settings(item) for item in members], self._text, self._device, self._operations
         )
         seconds = 0.0
-        if self._begun() == list(members):
+        if resumed:
             state = checkpoint.load(self._checkpoint, identity)
             assert state is not None  # noqa: S101 - `_begun` has just seen it
             population.restore(state["population"])
