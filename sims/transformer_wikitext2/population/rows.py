@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asynctune.exceptions import UsageError
 from asynctune.files import replaced_atomically
+from asynctune.journal import encode_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -143,6 +144,6 @@ class Record:
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as JSON values: numbers that are not finite as texts."""
     return {
-        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        name: encode_number(value) if isinstance(value, float) else value
         for name, value in row.items()
     }
