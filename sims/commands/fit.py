@@ -121,17 +121,13 @@ def _surrogate(curves: "CurveTable", problem: Any) -> dict[str, Any]:  # noqa: A
     """Fit, print the errors, and return what is to be stored."""
     import time
 
-    from sims.curvefit.crossvalidation import leave_one_out, report
+    from sims.curvefit.crossvalidation import leave_one_out, report, sources_of
     from sims.curvefit.fit import fit as fit_curves
 
     began = time.perf_counter()
     found = fit_curves(curves, problem.mode, problem.max_resource)
-    left_out = leave_one_out(found)
-    sources: dict[int, str] = {}
-    for config, source in zip(found.grouped.config.tolist(), curves.curves().source, strict=True):
-        sources.setdefault(config, source)
     click.echo(f"Errors of {problem.metric}, each config predicted from all others")
-    for line in report(found, left_out, [sources[i] for i in range(len(sources))]):
+    for line in report(found, leave_one_out(found), sources_of(found, curves.curves())):
         click.echo(line)
     copies = len(set(found.grouped.copy_of.tolist()))
     between = f"as in {copies} repeated configs" if copies else "none was recorded"

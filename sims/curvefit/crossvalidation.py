@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sims.curvefit.fit import Fit
 from sims.curvefit.model import around, distances
+from sims.curvetable import Curves
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -108,6 +109,14 @@ def score(left_out: LeftOut, rows: Flags, level: int, name: str, sign: float) ->
         rises=_rises(sign * recorded[whole]),
         rises_predicted=_rises(sign * predicted[whole]),
     )
+
+
+def sources_of(fit: Fit, curves: Curves) -> list[str]:
+    """Return the source of each config of a fit: that of its first curve in the table."""
+    found: dict[int, str] = {}
+    for config, source in zip(fit.grouped.config.tolist(), curves.source, strict=True):
+        found.setdefault(config, source)
+    return [found[i] for i in range(len(found))]
 
 
 def report(fit: Fit, left_out: LeftOut, sources: Sequence[str]) -> list[str]:

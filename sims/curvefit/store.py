@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,6 +24,9 @@ from asynctune.files import replaced_atomically
 from asynctune.space import ConfigSpace
 from sims.curvechecks import TableFormat
 from sims.curvetable import CurveTable, read
+
+if TYPE_CHECKING:
+    from sims.curvefit.model import Fitted
 
 Replay = Literal["surrogate", "exact", "nearest"]
 
@@ -157,15 +160,31 @@ def load_blackbox(folder: Path) -> Any:  # noqa: ANN401 - any blackbox
 
         return TabularBlackbox(table, problem.max_resource, nearest=problem.replay == "nearest")
     from sims.curvefit.blackbox import FittedBlackbox
+
+    return FittedBlackbox(table, read_surrogate(folder / SURROGATE))
+
+
+def read_surrogate(path: Path) -> "Fitted":
+    """Return what was fitted, as `write_surrogate` has written it.
+
+    Raises:
+        UsageError: If the file is missing or cannot be read.
+    """
     from sims.curvefit.model import Fitted
 
-    path = folder / SURROGATE
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            fitted = Fitted.of(dict(arrays))
+            return Fitted.of(dict(arrays))
     except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise UsageError(f"{path} cannot be read as a surrogate: {error}") from error
-    return FittedBlackbox(table, fitted)
+
+
+def write_surrogate(path: Path, arrays: dict[str, Any]) -> None:
+    """Write what was fitted, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    with replaced_atomically(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def save(folder: Path, problem: Recorded, table: CurveTable, arrays: dict[str, Any] | None) -> None:
@@ -181,10 +200,7 @@ def save(folder: Path, problem: Recorded, table: CurveTable, arrays: dict[str, A
     (folder / PROBLEM).unlink(missing_ok=True)
     table.write(folder / TABLE)
     if arrays is not None:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        with replaced_atomically(folder / SURROGATE) as temporary:
-            temporary.write_bytes(buffer.getvalue())
+        write_surrogate(folder / SURROGATE, arrays)
     values = {name: getattr(problem, name) for name in Recorded.__dataclass_fields__}
     text = json.dumps({"format": _FORMAT, **values}, indent=2) + "\n"
     with replaced_atomically(folder / PROBLEM) as temporary:

@@ -67,17 +67,13 @@ def recorded_curves() -> "CurveTable":
 
 def load_blackbox() -> "FittedBlackbox":
     """Return the blackbox: the recorded curves, and a surrogate where a config was not recorded."""
-    from importlib.resources import files
-    from io import BytesIO
-
-    import numpy as np
+    from importlib.resources import as_file, files
 
     from sims.curvefit.blackbox import FittedBlackbox
-    from sims.curvefit.model import Fitted
+    from sims.curvefit.store import read_surrogate
 
-    stored = (files(__package__) / "data" / SURROGATE).read_bytes()
-    with np.load(BytesIO(stored), allow_pickle=False) as arrays:
-        return FittedBlackbox(recorded_curves(), Fitted.of(dict(arrays)))
+    with as_file(files(__package__) / "data" / SURROGATE) as path:
+        return FittedBlackbox(recorded_curves(), read_surrogate(path))
 
 
 def benchmark() -> Benchmark:

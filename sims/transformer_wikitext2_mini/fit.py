@@ -4,18 +4,15 @@ python -m sims.transformer_wikitext2_mini.fit [--show]
 """
 
 import argparse
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from asynctune.files import replaced_atomically
-from sims.curvefit.crossvalidation import leave_one_out, report
+from sims.curvefit.crossvalidation import leave_one_out, report, sources_of
 from sims.curvefit.fit import Fit, fit
+from sims.curvefit.store import write_surrogate
 from sims.transformer_wikitext2_mini import SURROGATE, TRAINING, recorded_curves
 
 _MODE: Final = "min"
@@ -28,12 +25,8 @@ def fitted() -> Fit:
 
 def lines(found: Fit) -> Iterator[str]:
     """Yield what is printed: the errors of each config predicted from all others."""
-    sources: dict[int, str] = {}
-    curves = recorded_curves().curves()
-    for config, source in zip(found.grouped.config.tolist(), curves.source, strict=True):
-        sources.setdefault(config, source)
     yield "Errors of val_loss, each config predicted from all others"
-    yield from report(found, leave_one_out(found), [sources[i] for i in range(len(sources))])
+    yield from report(found, leave_one_out(found), sources_of(found, recorded_curves().curves()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,10 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write("\n".join(lines(found)) + "\n")
     if not values.show:
         path = Path(str(files(__package__))) / "data" / SURROGATE
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **found.fitted.arrays())
-        with replaced_atomically(path) as temporary:
-            temporary.write_bytes(buffer.getvalue())
+        write_surrogate(path, found.fitted.arrays())
         sys.stdout.write(f"wrote {path}\n")
     return 0
 
