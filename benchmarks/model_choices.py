@@ -10,7 +10,6 @@ how many observations are kept. Beside quality stands what a proposal costs.
 """
 
 import argparse
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,9 +19,9 @@ from numpy.typing import NDArray
 
 from asynctune.aggregate import Run, losses_at, time_to_reach
 from asynctune.experiment import read_metadata
-from asynctune.results import load_study
-from asynctune.study import StudyPlan, open_study, run_experiments
+from asynctune.study import StudyPlan
 from benchmarks.peers.report import table, write_json
+from benchmarks.simulated import finished
 
 RANDOM_SEED: Final = 20_481
 LOSSES: Final = (5.5, 5.3)
@@ -102,17 +101,11 @@ def run_variant(topic: Topic, options: Mapping[str, Any], n_seeds: int, jobs: in
         max_wallclock_time=topic.seconds,
         method_options=options,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        todo = open_study(plan, Path(folder))
-        run_experiments(todo, Path(folder) / plan.tag, jobs=jobs, progress=_silent)
-        (runs,) = load_study(plan.tag, folder).runs.values()
-        metadata = [read_metadata(Path(folder) / plan.tag / e.name) for e in plan.experiments()]
+    with finished(plan, jobs) as (results, folder):
+        (runs,) = results.runs.values()
+        metadata = [read_metadata(folder / e.name) for e in plan.experiments()]
     costs = [1e3 * m["host_seconds"]["loop"] / m["n_trials"] for m in metadata if m is not None]
     return _result(sorted(runs, key=lambda run: run.seed), topic.seconds, costs)
-
-
-def _silent(*_: object) -> None:
-    """Say nothing of progress."""
 
 
 def _result(runs: Sequence[Run], seconds: float, costs: Sequence[float]) -> Result:

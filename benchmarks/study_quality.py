@@ -14,7 +14,6 @@ without a new start.
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -27,14 +26,14 @@ import numpy as np
 
 from asynctune.aggregate import Run, best_so_far, iqm, iqm_band, reach, run_losses
 from asynctune.experiment import scheduler_seed
-from asynctune.results import load_study
-from asynctune.study import StudyPlan, open_study, run_experiments
+from asynctune.study import StudyPlan
 from benchmarks.peers import virtual
 from benchmarks.peers.cache import CACHE, answers_of, cached, code_of
 from benchmarks.peers.problems import PROBLEMS, TRANSFORMER_SPACE
 from benchmarks.peers.process import PEERS, Peer, PeerError, find_peers, process_of, running
 from benchmarks.peers.report import table, write_json
 from benchmarks.peers.space import Config
+from benchmarks.simulated import finished
 
 FOLDER: Final = CACHE / "study_quality"
 RANDOM_SEED: Final = 2938702734
@@ -99,15 +98,9 @@ def _our_study(plan: Plan, system: str, methods: Sequence[str], options: Mapping
         backend_options={"stop_delay": 0.0},
         method_options=options,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        todo = open_study(study, Path(folder))
-        run_experiments(todo, Path(folder) / study.tag, jobs=1, progress=_silent)
-        runs = load_study(study.tag, folder).runs
+    with finished(study) as (results, _):
+        runs = results.runs
         return {Setup(system, s.method, s.n_workers): of_setup for s, of_setup in runs.items()}
-
-
-def _silent(*_: object) -> None:
-    """Say nothing of progress."""
 
 
 @cache
