@@ -10,38 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from asynctune.cli import main
 from asynctune.experiment import JOURNAL
 
 STUDY = ["study", "--experiment-tag", "s", "--benchmark", "transformer_wikitext2"]
 SHORT = ["--n-workers", "2", "--max-wallclock-time", "900", "--profile", "local"]
-
-
-class Result:
-    """What a call of the command line gave."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
-@pytest.fixture
-def call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> object:
-    """Return a function that calls the command line in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def function(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["asynctune", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        captured = capfd.readouterr()
-        return Result(status, captured.out, captured.err)
-
-    return function
 
 
 def test_study_plot_table_findings_explain(call, tmp_path: Path) -> None:

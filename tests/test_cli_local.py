@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from asynctune.cli import main
 from asynctune.experiment import JOURNAL, METADATA
 from asynctune.journal import read_header
 
@@ -43,31 +42,12 @@ RUN = "run --backend local --script train.py --space space.yaml --metric loss --
 FEW = [*RUN.split(), "--n-workers", "2", "--method", "ASHA", "--max-trials", "4"]
 
 
-class Result:
-    """What a call of the command line gave."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
 @pytest.fixture
-def call(tmp_path, monkeypatch, capfd):
+def call(call, tmp_path):
     """Return a function that calls the command line in a folder with a script and a space."""
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(SCRIPT)
     (tmp_path / "space.yaml").write_text(SPACE)
-
-    def function(*arguments):
-        monkeypatch.setattr(sys, "argv", ["asynctune", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        captured = capfd.readouterr()
-        return Result(status, captured.out, captured.err)
-
-    return function
+    return call
 
 
 def test_run_logs_and_run_again(call, tmp_path):
