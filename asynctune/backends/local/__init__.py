@@ -16,6 +16,7 @@ def local_backend(request: BackendRequest) -> Backend:
     from asynctune.backends.local.reports import Wanted
     from asynctune.backends.local.resources import make_placement
     from asynctune.backends.local.settings import split_options
+    from asynctune.backends.local.setup import Setup
     from asynctune.backends.local.store import CheckpointStore
     from asynctune.exceptions import UsageError
     from asynctune.space import ConfigSpace
@@ -26,20 +27,22 @@ def local_backend(request: BackendRequest) -> Backend:
             f"a local run needs a script or a function to train; {benchmark.name} has none"
         )
     settings, others = split_options(request.options)
-    folder = request.folder or Path()
+    folder = (request.folder or Path()).absolute()
     wanted = Wanted(benchmark.metric, benchmark.resource)
     return LocalBackend(
-        folder,
-        Command(benchmark.trainable, ConfigSpace(benchmark.space).constants),
-        wanted,
-        benchmark.max_resource,
-        settings,
-        make_placement(request.n_workers, others),
-        CheckpointStore(
+        Setup(
             folder,
-            settings.disk_budget,
+            Command(benchmark.trainable, ConfigSpace(benchmark.space).constants),
             wanted,
-            1.0 if benchmark.mode == "min" else -1.0,
             benchmark.max_resource,
-        ),
+            settings,
+            make_placement(request.n_workers, others),
+            CheckpointStore(
+                folder,
+                settings.disk_budget,
+                wanted,
+                1.0 if benchmark.mode == "min" else -1.0,
+                benchmark.max_resource,
+            ),
+        )
     )

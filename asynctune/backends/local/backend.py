@@ -18,12 +18,9 @@ from asynctune.backends.base import Clock, Fate
 from asynctune.backends.local import run_function
 from asynctune.backends.local.attempt import Attempt
 from asynctune.backends.local.channel import Channel
-from asynctune.backends.local.command import Command
 from asynctune.backends.local.files import TRIALS, trial_folder
-from asynctune.backends.local.reports import Wanted
-from asynctune.backends.local.resources import Placement
-from asynctune.backends.local.settings import LocalSettings
-from asynctune.backends.local.store import CheckpointStore, holds_something
+from asynctune.backends.local.setup import Setup
+from asynctune.backends.local.store import holds_something
 from asynctune.backends.local.supervisor import Supervisor
 from asynctune.events import Event, Report
 from asynctune.orders import Expected, Order
@@ -33,36 +30,14 @@ class LocalBackend:
     """Runs attempts as processes.
 
     Args:
-        folder: The experiment's folder.
-        command: Makes the command of a trial.
-        wanted: What a report must have.
-        max_resource: Resource level at which a trial is complete.
-        settings: How patient it is.
-        placement: Which devices a worker has.
-        store: Keeps the checkpoints.
+        setup: What it is made of.
     """
 
     virtual_time: Final = False
 
-    def __init__(
-        self,
-        folder: Path,
-        command: Command,
-        wanted: Wanted,
-        max_resource: int,
-        settings: LocalSettings,
-        placement: Placement,
-        store: CheckpointStore,
-    ) -> None:
-        self._folder = folder.absolute()
-        self._command = command
-        self._wanted = wanted
-        self._max = max_resource
-        self._settings = settings
-        self._store = store
-        self._supervisor = Supervisor(
-            self._folder, command, wanted, max_resource, settings, placement, store
-        )
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._supervisor = Supervisor(setup)
         self._queue: list[Event] = []
         self._arrived = asyncio.Event()
         self._deciding: list[Attempt] = []  # with reports that were handed to the tuner
@@ -72,9 +47,9 @@ class LocalBackend:
 
     def describe(self) -> Mapping[str, Any]:
         """Return the settings that the experiment's course depends on."""
-        settings = self._settings
+        settings = self._setup.settings
         return {
-            **self._command.describe(),
+            **self._setup.command.describe(),
             "report_timeout": settings.report_timeout,
             "trial_timeout": settings.trial_timeout,
         }
@@ -86,18 +61,18 @@ class LocalBackend:
             UsageError: If another tuner is at work in the experiment's folder.
         """
         self._clock = clock
-        trials = self._folder / TRIALS
+        trials = self._setup.folder / TRIALS
         channel = self._channel = Channel(trials, self._on_wake)
-        self._command.prepare(trials)
-        self._store.open()
+        self._setup.command.prepare(trials)
+        self._setup.store.open()
         self._supervisor.open(clock, self._put, self._on_error)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ASYNCTUNE_")}
         self._supervisor.environment = {
             "PYTHONUNBUFFERED": "1",  # what a killed script printed last is worth having
             **inherited,
             reporting.WAKE: str(channel.pipe),
-            reporting.RESOURCE: self._wanted.resource,
-            run_function.MAX: str(self._max),
+            reporting.RESOURCE: self._setup.wanted.resource,
+            run_function.MAX: str(self._setup.max_resource),
         }
 
     async def start(self, order: Order) -> None:
@@ -117,16 +92,16 @@ class LocalBackend:
 
     async def discard(self, trial: int) -> None:
         """Remove a trial's checkpoint."""
-        self._store.discard(trial)
+        self._setup.store.discard(trial)
 
     def settle(self, wanted: Collection[int]) -> None:
         """Remove all checkpoints but those of the trials named; the experiment is over."""
-        self._store.discard_others(wanted)
-        self._store.close()
+        self._setup.store.discard_others(wanted)
+        self._setup.store.close()
 
     def checkpoint_of(self, trial: int) -> Path | None:
         """Return where a trial's checkpoint is; None if it has none."""
-        path = trial_folder(self._folder, trial) / "checkpoint"
+        path = trial_folder(self._setup.folder, trial) / "checkpoint"
         return path if holds_something(path) else None
 
     async def recover(self, expected: Sequence[Expected]) -> Mapping[tuple[int, int], Fate]:
@@ -168,7 +143,7 @@ class LocalBackend:
 
         Cancelling this kills whatever is left.
         """
-        policy = self._settings.on_interrupt if leave_running else "stop"
+        policy = self._setup.settings.on_interrupt if leave_running else "stop"
         try:
             for attempt in list(self._supervisor.attempts.values()):
                 self._wind_up(attempt, policy, come_back=leave_running)
@@ -201,7 +176,7 @@ class LocalBackend:
                 attempt.process.finish()
             attempt.close(over=not detach)
         attempts.clear()
-        self._store.close()
+        self._setup.store.close()
 
     def _attempt(self, trial: int, attempt: int) -> Attempt | None:
         found = self._supervisor.attempts.get(trial)

@@ -5,18 +5,14 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from asynctune.backends.base import Clock, Fate
 from asynctune.backends.local import process
 from asynctune.backends.local.attempt import Attempt, remove_leftovers, was_started
-from asynctune.backends.local.command import Command
 from asynctune.backends.local.files import AttemptFiles
-from asynctune.backends.local.reports import Wanted, read_report
-from asynctune.backends.local.resources import Placement
-from asynctune.backends.local.settings import LocalSettings
-from asynctune.backends.local.store import CheckpointStore
+from asynctune.backends.local.reports import read_report
+from asynctune.backends.local.setup import Setup
 from asynctune.backends.local.verdict import verdict
 from asynctune.events import Cause, CheckpointRemoved, Ended, Event, Failed, Paused, Report, Started
 from asynctune.exceptions import UsageError
@@ -31,36 +27,15 @@ class Supervisor:
     One object lives as long as a backend is open.
 
     Args:
-        folder: The experiment's folder.
-        command: Makes the command of a trial.
-        wanted: What a report must have.
-        max_resource: Resource level at which a trial is complete.
-        settings: How patient to be.
-        placement: Which devices a worker has.
-        store: Keeps the checkpoints.
+        setup: What it works with.
 
     Attributes:
         attempts: Those that run, or are about to, by trial.
         environment: The environment variables of all attempts.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        command: Command,
-        wanted: Wanted,
-        max_resource: int,
-        settings: LocalSettings,
-        placement: Placement,
-        store: CheckpointStore,
-    ) -> None:
-        self._folder = folder
-        self._command = command
-        self._wanted = wanted
-        self._max = max_resource
-        self._settings = settings
-        self._placement = placement
-        self._store = store
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
         self.attempts: dict[int, Attempt] = {}
         self.environment: Mapping[str, str] = {}
         self._loop: asyncio.AbstractEventLoop
@@ -80,11 +55,11 @@ class Supervisor:
 
     def start(self, order: Order) -> None:
         """Start an attempt."""
-        files = AttemptFiles(self._folder, order.trial, order.attempt)
+        files = AttemptFiles(self._setup.folder, order.trial, order.attempt)
         try:
             files.folder.mkdir(exist_ok=True)
             remove_leftovers(files)
-            self._store.borrow(order.trial, scratch=order.from_resource == 0)
+            self._setup.store.borrow(order.trial, scratch=order.from_resource == 0)
             attempt = self.attempts[order.trial] = Attempt(order, files)
         except OSError as error:
             self._tell_no_start(order, error)
@@ -94,10 +69,10 @@ class Supervisor:
     async def find(self, expected: Expected) -> Fate:
         """Adopt an attempt of an earlier tuner, or tell of its end."""
         order = expected.order
-        files = AttemptFiles(self._folder, order.trial, order.attempt)
+        files = AttemptFiles(self._setup.folder, order.trial, order.attempt)
         if not await was_started(files):
             return "unknown"
-        self._store.borrow(order.trial, scratch=False)
+        self._setup.store.borrow(order.trial, scratch=False)
         attempt = self.attempts[order.trial] = Attempt(order, files)
         attempt.known = expected.reports
         attempt.process = process.adopt(files.process)
@@ -133,7 +108,7 @@ class Supervisor:
             return
         attempt.answer()
         attempt.process.send(signal.SIGUSR1)
-        self._kill_later(attempt, self._settings.grace_period)
+        self._kill_later(attempt, self._setup.settings.grace_period)
 
     def stop(self, attempt: Attempt) -> None:
         """End an attempt of which nothing is wanted any more."""
@@ -153,7 +128,7 @@ class Supervisor:
         assert attempt.process is not None  # noqa: S101 - the caller has looked
         attempt.killed = True
         attempt.process.send(signal.SIGTERM)
-        self._kill_later(attempt, min(_TERM_GRACE, self._settings.grace_period))
+        self._kill_later(attempt, min(_TERM_GRACE, self._setup.settings.grace_period))
 
     def forget(self, attempt: Attempt) -> None:
         """Give back what an attempt holds that is over, or will never begin."""
@@ -162,21 +137,21 @@ class Supervisor:
 
     def read(self, attempt: Attempt) -> None:
         """Tell what an attempt has reported since."""
-        now, order = self._clock(), attempt.order
+        now, order, top = self._clock(), attempt.order, self._setup.max_resource
         for line in attempt.reports.lines():
             try:
-                level, metrics = read_report(line, self._wanted)
+                level, metrics = read_report(line, self._setup.wanted)
             except UsageError as error:
                 self._fail(attempt, Cause.USER_ERROR, str(error))
                 continue
             attempt.heard = self._loop.time()
-            attempt.level, attempt.value = level, metrics[self._wanted.metric]
-            self._store.reported(order.trial, attempt.value)
+            attempt.level, attempt.value = level, metrics[self._setup.wanted.metric]
+            self._setup.store.reported(order.trial, attempt.value)
             if attempt.count >= attempt.known:
                 self._put(Report(now, order.trial, order.attempt, attempt.count, level, metrics))
             attempt.count += 1
             # The tuner tells most of them to end by itself; those that go on have to be asked.
-            beyond = level >= order.until and (order.until < self._max or level > self._max)
+            beyond = level >= order.until and (order.until < top or level > top)
             if beyond and attempt.process is not None:
                 self.pause(attempt)
 
@@ -192,16 +167,16 @@ class Supervisor:
         """Start the process when its devices are free, and see it to its end."""
         order, files = attempt.order, attempt.files
         try:
-            await self._placement.ready(order.slot)
+            await self._setup.placement.ready(order.slot)
             environment = {
                 **self.environment,
-                **self._placement.environment(order.slot),
-                **self._command.environment,
+                **self._setup.placement.environment(order.slot),
+                **self._setup.command.environment,
                 **attempt.environment(),
             }
             attempt.oom_kills = process.oom_kills()
             attempt.process = process.spawn(
-                self._command.of(order.config, files),
+                self._setup.command.of(order.config, files),
                 environment,
                 file=files.process,
                 stdout=files.stdout,
@@ -234,30 +209,30 @@ class Supervisor:
         if status is None:
             status = process.written_status(attempt.files.process)
         self.read(attempt)
-        end = attempt.end(status, self._max, process.oom_kills())
+        end = attempt.end(status, self._setup.max_resource, process.oom_kills())
         self.forget(attempt)
         self._put(verdict(end, self._clock()))
         if end.command != "stop":  # or the tuner will have its checkpoint discarded
-            for trial, size in self._store.keep(end.trial, end.level, attempt.value):
+            for trial, size in self._setup.store.keep(end.trial, end.level, attempt.value):
                 self._put(CheckpointRemoved(self._clock(), trial, size))
 
     def _watch(self, attempt: Attempt) -> None:
         """Set the timers of an attempt that runs."""
         attempt.heard = self._loop.time()
-        seconds = self._settings.trial_timeout
+        seconds = self._setup.settings.trial_timeout
         if seconds is not None:
             left = seconds - self._seconds_before(attempt.order)
             message = f"it has taken longer than trial_timeout, {seconds:g} s"
             expire = partial(self._fail, attempt, Cause.TIMEOUT, message)
             attempt.timers["end"] = self._loop.call_later(left, expire)
-        if self._settings.report_timeout is not None:
-            self._listen(attempt, self._settings.report_timeout)
+        if self._setup.settings.report_timeout is not None:
+            self._listen(attempt, self._setup.settings.report_timeout)
 
     def _seconds_before(self, order: Order) -> float:
         """Return the wall clock that a trial has taken up to now, which others may have seen."""
         total = 0.0
         for number in range(order.attempt + 1):
-            files = AttemptFiles(self._folder, order.trial, number)
+            files = AttemptFiles(self._setup.folder, order.trial, number)
             begun = process.begun(files.process)
             if begun is not None:
                 end = time.time() if number == order.attempt else files.last_change()
