@@ -8,7 +8,7 @@ TAG := tmlr-10
 # Of `make demo-real`: a folder with train.txt, valid.txt and test.txt, and how long it tunes.
 DATA ?=
 DEMO_SECONDS ?= 300
-PEERS := optuna botorch smac syne-tune
+PEERS := optuna botorch smac syne-tune ray
 # Syne Tune 0.13 needs a numpy that newer versions of Python do not have.
 PEERS_PYTHON ?= python3.11
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt

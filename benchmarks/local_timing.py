@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +18,8 @@ from asynctune.ledger import Ledger
 from asynctune.methods import METHODS, Pair, Problem
 from asynctune.schedulers.fifo import FIFO
 from asynctune.searchers.base import Proposal, Snapshot
-from benchmarks.peers.process import ENVIRONMENTS, ROOT, PeerError
 
 SCRIPT: Final = Path(__file__).with_name("timed_training.py")
-_OPTUNA: Final = ENVIRONMENTS / "optuna" / "bin" / "python"
 # Reports once; a shell starts in less time than Python does.
 _SHORTEST: Final = """#!/bin/sh
 printf '{"values":{"epoch":1,"loss":1}}\\n' >> "$ASYNCTUNE_REPORT"
@@ -105,38 +102,6 @@ def run_bare(work: Work, times: Path) -> None:
 
     with ThreadPoolExecutor(work.workers) as threads:
         list(threads.map(train, range(work.trials)))
-
-
-def optuna_installed() -> bool:
-    """Return whether there is an environment to run Optuna in."""
-    return _OPTUNA.exists()
-
-
-def run_optuna(work: Work, times: Path) -> list[float]:
-    """Have Optuna start them, a process of its own a worker; return how long decisions took.
-
-    Raises:
-        PeerError: If one of its processes fails.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        answers = Path(scratch) / "answers"
-        started = [
-            subprocess.Popen(
-                [
-                    *(_OPTUNA, "-m", "benchmarks.peers.optuna_local"),
-                    *(f"{scratch}/journal", str(trials), answers),
-                    *command(work, times),
-                ],
-                cwd=ROOT,
-                stderr=subprocess.DEVNULL,  # where it warns
-            )
-            for n in range(work.workers)
-            if (trials := len(range(n, work.trials, work.workers)))
-        ]
-        for process in started:
-            if status := process.wait():
-                raise PeerError(f"Optuna ended with status {status}")
-        return [float(line) for line in answers.read_text(encoding="utf-8").splitlines()]
 
 
 def run_asynctune(

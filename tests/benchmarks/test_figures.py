@@ -53,6 +53,22 @@ def test_the_summary_is_made_of_what_was_measured():
     assert cells[2][1:] == ["1.25", "random 2.75", "the lowest"]
 
 
+def test_the_summary_has_all_local_peers_or_none():
+    def of(handover, answer):
+        return {"handover": {"median_ms": handover}, "answer": {"median_ms": answer}}
+
+    ours = {**of(22.0, 0.75), "handover_bare": {"median_ms": 17.0}, "target_ms": 20.0}
+    optuna = {"optuna": of(21.0, 1.0)}
+    ray = {"ray": {"command": of(30.0, 3.25), "kept": of(7.0, 3.0)}}
+    for measured in (ours, ours | optuna, ours | ray):
+        answer, after = figures.summary({"local_overhead": measured}).splitlines()[2:]
+        assert [cell.strip() for cell in answer.split("|")[2:-1]] == ["0.8", "", "20"]
+        assert [cell.strip() for cell in after.split("|")[2:-1]][1] == "without a tuner 17"
+    answer, after = figures.summary({"local_overhead": ours | optuna | ray}).splitlines()[2:]
+    assert "| Optuna 1.0, Ray Tune 3.2 |" in answer.replace("  ", "")
+    assert "without a tuner 17, Optuna 21, Ray Tune 30" in after
+
+
 def test_what_stands_between_the_marks_is_replaced():
     text = f"before\n{figures.BEGIN}\nold\n{figures.END}\nafter\n"
     once = figures.replaced(text, "new")
