@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -32,18 +33,15 @@ def run_optuna(work: Work, times: Path) -> list[float]:
     Raises:
         PeerError: If one of its processes fails.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        answers = Path(scratch) / "answers"
-        started = [
-            _start(
-                OPTUNA,
-                ["optuna_local", f"{scratch}/journal", str(trials), str(answers)],
-                command(work, times),
-            )
-            for n in range(work.workers)
-            if (trials := len(range(n, work.trials, work.workers)))
-        ]
-        return _answers(OPTUNA, started, answers)
+    shares = [len(range(n, work.trials, work.workers)) for n in range(work.workers)]
+    return _run(
+        OPTUNA,
+        lambda scratch, answers: [
+            ["optuna_local", f"{scratch}/journal", str(share), answers, *command(work, times)]
+            for share in shares
+            if share
+        ],
+    )
 
 
 def run_ray(work: Work, times: Path, way: str) -> list[float]:
@@ -52,27 +50,33 @@ def run_ray(work: Work, times: Path, way: str) -> list[float]:
     Raises:
         PeerError: If it fails.
     """
+    of_all = ["ray_local", way, str(work.trials), str(work.workers)]
+    return _run(RAY, lambda _, answers: [[*of_all, answers, *command(work, times)]])
+
+
+def _run(name: str, arguments: Callable[[str, str], list[list[str]]]) -> list[float]:
+    """Run modules of the peers at once; return the seconds that they wrote down.
+
+    Args:
+        name: The tuner's.
+        arguments: Returns the module and its arguments for each process, given a folder for
+            scratch and the file of the answers.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        answers = Path(scratch) / "answers"
-        arguments = ["ray_local", way, str(work.trials), str(work.workers), str(answers)]
-        return _answers(RAY, [_start(RAY, arguments, command(work, times))], answers)
-
-
-def _start(name: str, arguments: list[str], trained: list[str]) -> subprocess.Popen[bytes]:
-    module, *others = arguments
-    return subprocess.Popen(
-        [PYTHONS[name], "-m", f"benchmarks.peers.{module}", *others, *trained],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # where they warn
-    )
-
-
-def _answers(name: str, started: list[subprocess.Popen[bytes]], answers: Path) -> list[float]:
-    """Return the seconds that the processes wrote down, once all are over."""
-    for process in started:
-        if status := process.wait():
-            raise PeerError(f"{name} ended with status {status}")
-    # Without the file there was no report but a trial's last.
-    text = answers.read_text(encoding="utf-8") if answers.exists() else ""
-    return [float(line) for line in text.splitlines()]
+        answers, errors = Path(scratch) / "answers", Path(scratch) / "errors"
+        answers.touch()
+        with errors.open("w") as stream:
+            started = [
+                subprocess.Popen(
+                    [PYTHONS[name], "-m", f"benchmarks.peers.{module}", *others],
+                    cwd=ROOT,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stream,
+                )
+                for module, *others in arguments(scratch, str(answers))
+            ]
+            statuses = [process.wait() for process in started]
+        if status := next(filter(None, statuses), 0):
+            said = errors.read_text(errors="replace").strip()[-2000:]
+            raise PeerError(f"{name} ended with status {status}: {said}")
+        return [float(line) for line in answers.read_text(encoding="utf-8").splitlines()]
