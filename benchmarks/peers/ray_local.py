@@ -128,6 +128,7 @@ def main() -> None:
     os.environ.update(_ENVIRONMENT)
     with tempfile.TemporaryDirectory() as scratch:
         ray.init(
+            address="local",
             num_cpus=int(workers) + fresh,
             include_dashboard=False,
             log_to_driver=False,
