@@ -189,27 +189,27 @@ class ASHA:
                 return Decision("stop", why)
             self._advance(trial, number + 1)
             return Decision("continue", why)
-        rung.wait(trial, value)
-        del self._next[trial]
-        best = self._look_at(number)
-        # A free worker's look for a promotion would come to this very trial.
-        if self._in_place and self._promotable == number and best == (value, trial):
-            self._promote(number)
+        # Whether a free worker's look for a promotion would come to this very trial.
+        topmost = self._promotable is None or self._promotable <= number
+        if self._in_place and topmost and rung.promotes(trial, value):
+            self._look_at(number)
+            self._advance(trial, number + 1)
             return Decision("continue", why)
+        rung.wait(trial, value)
+        self._look_at(number)
+        del self._next[trial]
         self._paused[trial] = number
         self._queue.settle(trial)
         return Decision("pause", why)
 
-    def _look_at(self, number: int) -> tuple[float, int] | None:
+    def _look_at(self, number: int) -> None:
         """Note whether rung `number`, the only one that has changed, is the topmost to promote."""
-        best = self.rungs[number].promotable()
         topmost = self._promotable
-        if best is not None:
+        if self.rungs[number].promotable() is not None:
             if topmost is None or topmost < number:
                 self._promotable = number
         elif topmost == number:
             self._look()
-        return best
 
     def _look(self) -> None:
         """Find the topmost rung that has a trial to promote, after a rung has changed."""
@@ -228,7 +228,7 @@ class ASHA:
         assert best is not None  # noqa: S101 - the caller has just found it
         trial = rung.promote()
         self._look_at(number)
-        self._paused.pop(trial, None)
+        del self._paused[trial]
         self._advance(trial, number + 1)
         return RungEntry(rung.level, best[0], len(rung), rung.cutoff()), trial
 

@@ -273,22 +273,21 @@ class Hyperband:
                 return Decision("stop", why)
             self._advance(trial)
             return Decision("continue", why)
+        # Whether the scan for promotions would come to this very trial.
+        if self._in_place and rung.promotes(trial, value) and self._find(number) is None:
+            self._advance(trial)
+            return Decision("continue", why)
         rung.wait(trial, value)
-        # The scan for promotions would come to this very trial: cheap to rule out, mostly.
-        if self._in_place and cutoff is not None and value <= cutoff and self._find() == number:
-            best = rung.promotable()
-            if best is not None and best[1] == trial:
-                rung.promote()
-                self._advance(trial)
-                return Decision("continue", why)
         self._paused[trial] = number
         del self._next[trial]
         self._queue.settle(trial)
         return Decision("pause", why)
 
-    def _find(self) -> int | None:
-        """Return the number of the topmost rung that has a trial to promote."""
+    def _find(self, before: int | None = None) -> int | None:
+        """Return the number of the topmost rung, of those before one, that has whom to promote."""
         for number in self._scan:
+            if number == before:
+                return None
             if self.rungs[number].promotable() is not None:
                 return number
         return None

@@ -4,11 +4,12 @@ Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020, 
 The cut-off is a linearly interpolated quantile over all values ever entered.
 """
 
-from heapq import heappop, heappush, heappushpop
+from heapq import heappop, heappush
 from itertools import pairwise
 from math import inf, isfinite
 
 from asynctune.exceptions import UsageError
+from asynctune.schedulers.quantile import RunningQuantile
 
 
 def rung_levels(max_resource: int, grace_period: int, reduction_factor: float) -> tuple[int, ...]:
@@ -48,54 +49,41 @@ def expected_counts(levels: tuple[int, ...], max_resource: int, trials: int) -> 
 
 
 class Rung:
-    """The entries at one resource level.
-
-    Insertion and cut-off cost O(log n) in the number of entries: the entries at or below
-    the quantile stand in one heap, those above in another, so that the two order statistics
-    that the quantile lies between are the tops. A third heap holds who may still be promoted.
+    """The entries at one resource level, and who of them waits for its promotion.
 
     Args:
         level: The resource level.
         quantile: Share of entries that may go on, in (0, 1).
     """
 
-    __slots__ = ("_above", "_below", "_cutoff", "_waiting", "_withdrawn", "level", "quantile")
+    __slots__ = ("_entries", "_waiting", "_withdrawn", "level")
 
     def __init__(self, level: int, quantile: float) -> None:
         self.level = level
-        self.quantile = quantile
-        self._below: list[float] = []  # negated: a max-heap of the floor((n-1) q) + 1 smallest
-        self._above: list[float] = []
-        self._cutoff: float | None = None
+        self._entries = RunningQuantile(quantile)
         self._waiting: list[tuple[float, int]] = []
         self._withdrawn: set[int] = set()  # who is in `_waiting` and waits no more
 
     def __len__(self) -> int:
         """Return the number of values ever entered."""
-        return len(self._below) + len(self._above)
+        return self._entries.count
 
     def enter(self, value: float) -> int:
         """Enter a value, ``inf`` for one that can never win; returns how many there are now."""
-        below, above = self._below, self._above
-        heappush(above, -heappushpop(below, -value) if below else value)
-        n = len(below) + len(above)
-        position = (n - 1) * self.quantile
-        whole = int(position)
-        while len(below) <= whole:
-            heappush(below, -heappop(above))
-        if n > 1:
-            fraction = position - whole
-            low = -below[0]
-            # An infinite upper neighbour would make the cut-off infinite, and diverged trials win.
-            if not fraction or above[0] == inf:
-                self._cutoff = low
-            else:
-                self._cutoff = low + (above[0] - low) * fraction
-        return n
+        return self._entries.add(value)
 
     def cutoff(self) -> float | None:
         """Return the quantile of all values entered; None if there are fewer than two."""
-        return self._cutoff
+        return self._entries.value
+
+    def promotes(self, trial: int, value: float) -> bool:
+        """Return whether a trial that has entered would be promoted at once, if it waited."""
+        cutoff = self._entries.value
+        if cutoff is None or value > cutoff or value == inf:
+            return False
+        if self._withdrawn:
+            self._drop_withdrawn()
+        return not self._waiting or (value, trial) < self._waiting[0]
 
     def wait(self, trial: int, value: float) -> None:
         """Let a trial that has entered wait for its promotion."""
@@ -103,7 +91,7 @@ class Rung:
 
     def promotable(self) -> tuple[float, int] | None:
         """Return the best waiting (value, trial) if it is at or below the cut-off, else None."""
-        waiting, cutoff = self._waiting, self._cutoff
+        waiting, cutoff = self._waiting, self._entries.value
         if self._withdrawn:
             self._drop_withdrawn()
         if not waiting or cutoff is None:

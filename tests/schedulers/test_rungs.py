@@ -56,19 +56,6 @@ def test_infinite_entries_count_and_never_make_room_for_themselves(entries, quan
 
 
 @settings(derandomize=True, max_examples=100, deadline=None)
-@given(st.lists(values, max_size=60), quantiles)
-def test_the_heaps_split_the_entries_at_the_quantile(entries, quantile):
-    rung = Rung(1, quantile)
-    for value in entries:
-        rung.enter(value)
-        below, above = [-v for v in rung._below], rung._above
-        assert len(below) == int((len(rung) - 1) * quantile) + 1
-        assert not above or max(below) <= min(above)
-        assert rung._below[0] == min(rung._below)
-    assert sorted([*(-v for v in rung._below), *rung._above]) == sorted(entries)
-
-
-@settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.lists(st.tuples(values, st.booleans(), st.booleans()), max_size=60), quantiles)
 def test_the_best_waiting_trial_is_promoted_if_it_is_good_enough(history, quantile):
     rung = Rung(1, quantile)
@@ -85,6 +72,10 @@ def test_the_best_waiting_trial_is_promoted_if_it_is_good_enough(history, quanti
         best = min(((v, t) for t, v in waiting.items() if v < inf), default=None)
         good = best is not None and len(entered) > 1 and best[0] <= rung.cutoff()
         assert rung.promotable() == (best if good else None)
+        first = min(((v, t) for t, v in waiting.items()), default=(inf, inf))
+        for newcomer in ((value, -1), (value, 99), (rung.cutoff() or 0.0, 99), (-inf, 99)):
+            at_once = len(entered) > 1 and newcomer[0] <= rung.cutoff() and newcomer[0] < inf
+            assert rung.promotes(newcomer[1], newcomer[0]) == (at_once and newcomer < first)
         assert rung.waiting() == len(waiting)
         if good and promotes:
             assert rung.promote() == best[1]
