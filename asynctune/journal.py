@@ -7,7 +7,7 @@ restart replays it. Numbers that are not finite are the strings "nan", "inf" and
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -32,7 +32,7 @@ from asynctune.searchers.base import Fit, Proposal
 
 FORMAT: Final = 1
 Line = dict[str, Any]
-_LINES_A_WRITE: Final = 256  # where a lost tail does no harm
+_BUFFER: Final = 1 << 16  # bytes to a write where a lost tail does no harm
 _WORDS: Final = {kind: kind.__name__.lower() for kind in (Started, Paused, Ended, Failed)}
 _HEADER: Final = b'{"event":"header","format":%d,' % FORMAT
 
@@ -240,22 +240,23 @@ class JournalWriter:
     """
 
     def __init__(self, path: Path, *, durable: bool) -> None:
-        self._durable = durable
-        self._file: BinaryIO = path.open("ab")
-        self._lines: list[bytes] = []
+        self.durable: Final = durable
+        self._file: BinaryIO = path.open("ab", buffering=_BUFFER)
+        self._lines: list[bytes] = []  # of the instant at hand
+        self._add: Callable[[bytes], object] = self._lines.append if durable else self._file.write
 
     def append(self, line: Line) -> None:
         """Append a line to the instant at hand."""
-        self._lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        self._add(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
     def commit(self) -> None:
         """Write the lines of the instant at hand, or leave them to a larger write."""
-        if self._durable or len(self._lines) >= _LINES_A_WRITE:
+        if self.durable:
             self._write()
 
     def sync(self) -> None:
         """Write, and where the journal is durable wait until the disk has it."""
-        if self._durable:
+        if self.durable:
             self._write()
             os.fsync(self._file.fileno())
 

@@ -7,8 +7,8 @@ IO, no clock. The live tuner and a restart from the journal drive it through the
 """
 
 from heapq import heappop, heappush
-from math import inf, isfinite
-from typing import Final, Literal, NamedTuple
+from math import inf
+from typing import Any, Final, Literal, NamedTuple
 
 from asynctune.events import (
     CapacityChanged,
@@ -38,7 +38,7 @@ from asynctune.schedulers.base import (
 )
 from asynctune.searchers.base import Proposal
 from asynctune.stopping import RetryPolicy, StoppingCriterion
-from asynctune.trial import BUSY, TRANSITIONS, State, Stories, Trial
+from asynctune.trial import BUSY, TRANSITIONS, State, Trial
 
 
 class Launch(NamedTuple):
@@ -70,6 +70,9 @@ class Seen(NamedTuple):
     discard: bool = False
 
 
+WENT_ON: Final = Seen("running", CONTINUE)
+"""What becomes of most reports: nothing more."""
+
 Step = Launch | Promise | Propose | Wait | Exhausted
 
 _MOST_DOUBLINGS: Final = 30  # of a back-off; a thousand would be no number any more
@@ -81,7 +84,6 @@ _FAILED: Final = State.FAILED
 _HALTING: Final = frozenset({State.PAUSING, State.STOPPING})
 _WORDS: Final = {kind: kind.__name__.lower() for kind in (Started, Paused, Ended, Failed)}
 _SEEN: Final = {state: Seen(state) for state in State}
-_WENT_ON: Final = Seen("running", CONTINUE)
 _REPEATED: Final = Seen("repeated")
 _LATE: Final = Seen("late")
 _STATE_AFTER: Final = {"pause": State.PAUSING, "stop": State.STOPPING}
@@ -133,11 +135,13 @@ class Ledger:
         self.best_value = inf  # signed: smaller is better
         self.best_trial: int | None = None
         self._sign = 1.0 if mode == "min" else -1.0
-        self._stories = Stories()
+        # Of all trials' changes of state, in order: the trial, the time, the state. There can be
+        # millions, and a plain list is the quickest to add to.
+        self._changes: list[Any] = []
         self._free = list(range(n_workers))
         self._free_since: list[float | None] = [None] * n_workers
         self._due: list[tuple[float, int]] = []  # trials to be tried again, and when
-        self._ended: str | None = None
+        self.ended: str | None = None  # why the experiment is over, or None while it goes on
         self._max_evaluations = _bound(stopping.max_evaluations)
         self._max_resource_total = _bound(stopping.max_resource_total)
         self._max_cost = _bound(stopping.max_cost)
@@ -196,9 +200,7 @@ class Ledger:
             UsageError: If a report lacks the metric that is optimised; nothing changed.
         """
         if isinstance(event, Report):
-            seen = self._report(event)
-            self._check_bounds()
-            return seen
+            return self._report(event)
         if isinstance(event, CapacityChanged):
             if event.n == self.capacity:
                 return None
@@ -221,13 +223,9 @@ class Ledger:
         self._enter(entry, after, now)
         return True
 
-    def over(self) -> str | None:
-        """Return why the experiment is over, or None while it goes on."""
-        return self._ended
-
     def end(self, reason: str) -> None:
         """Note that the experiment is over."""
-        self._ended = self._ended or reason
+        self.ended = self.ended or reason
 
     def idle_reasons(self, reason: WaitReason) -> dict[str, int]:
         """Return how many workers are idle for which reason, `reason` being the free ones'."""
@@ -242,7 +240,12 @@ class Ledger:
 
     def story(self, trial: int) -> tuple[str, ...]:
         """Return a trial's changes of state so far, one line each."""
-        return self._stories.of(trial)
+        changes = self._changes
+        return tuple(
+            f"{state} at {time:.6g} s"
+            for number, time, state in zip(changes[::3], changes[1::3], changes[2::3], strict=True)
+            if number == trial
+        )
 
     def _check_bounds(self) -> None:
         """End the experiment if one of its counts has come to its bound."""
@@ -269,7 +272,7 @@ class Ledger:
 
     def _enter(self, trial: Trial, state: State, now: float) -> None:
         trial.state = state
-        self._stories.add(trial.number, now, state)
+        self._changes += (trial.number, now, state)
 
     def _launch(self, trial: Trial, now: float, why: RungEntry | None = None) -> Launch:
         trial.attempt += 1
@@ -290,50 +293,61 @@ class Ledger:
         )
         return Launch(order, why)
 
-    def _report(self, event: Report) -> Seen | None:
-        trial = self._known(event)
+    def _report(self, event: Report) -> Seen | None:  # noqa: C901 - one piece, as it runs so often
         time, number, attempt, index, resource, metrics, cost, _ = event
-        if attempt < trial.attempt or index < trial.reports:
-            return None
+        trial = self.trials[number] if -1 < number < len(self.trials) else self._known(event)
         state = trial.state
-        if state not in BUSY or index > trial.reports:
-            wanted = f"a report {trial.reports}" if state in BUSY else "no report"
-            raise self._illegal(event, f"{wanted} can come in state {state}; got {event}")
-        if self.metric not in metrics:
+        if attempt != trial.attempt or index != trial.reports or state not in BUSY:
+            self._refuse(event)
+            return None
+        try:
+            value = self._sign * metrics[self.metric]
+        except KeyError:
             names = ", ".join(metrics) or "nothing"
-            raise UsageError(f"a report must have the metric {self.metric!r}; got {names}")
+            raise UsageError(
+                f"a report must have the metric {self.metric!r}; got {names}"
+            ) from None
         if state is _STARTING:
             self._enter(trial, _RUNNING, time)
-        trial.reports += 1
+        trial.reports = index + 1
         self.reports += 1
         self.cost += cost - trial.attempt_cost
         trial.attempt_cost = cost
+        highest = trial.highest
         if state in _HALTING:
-            return _LATE
-        if resource <= trial.highest:
-            return _REPEATED
-        if trial.highest >= self.max_resource:
-            return _LATE  # the trial is complete, and its script goes on all the same
-        self.resource_total += resource - trial.highest
-        trial.highest = resource
-        decision = self.scheduler.report(number, resource, self._value(event, number))
-        if decision is CONTINUE:
-            return _WENT_ON
-        after = _STATE_AFTER.get(decision.action)
-        if after is not None:
-            trial.held = decision.action == "pause"
-            self._enter(trial, after, time)
-        return Seen("running", decision)
+            seen = _LATE
+        elif resource <= highest:
+            seen = _REPEATED
+        elif highest >= self.max_resource:
+            seen = _LATE  # the trial is complete, and its script goes on all the same
+        else:
+            self.resource_total += resource - highest
+            trial.highest = resource
+            if not -inf < value < inf:
+                value = inf  # recorded as it is, but it never wins
+            elif value < self.best_value:
+                self.best_value = value
+                self.best_trial = number
+            decision = self.scheduler.report(number, resource, value)
+            if decision is CONTINUE:
+                seen = WENT_ON
+            else:
+                seen = Seen("running", decision)
+                after = _STATE_AFTER.get(decision.action)
+                if after is not None:
+                    trial.held = decision.action == "pause"
+                    self._enter(trial, after, time)
+        self._check_bounds()
+        return seen
 
-    def _value(self, event: Report, trial: int) -> float:
-        """Return a report's value, signed so that smaller is better, and note the best."""
-        value = self._sign * event.metrics[self.metric]
-        if not isfinite(value):
-            return inf  # recorded as it is, but it never wins
-        if value < self.best_value:
-            self.best_value = value
-            self.best_trial = trial
-        return value
+    def _refuse(self, event: Report) -> None:
+        """Raise an error unless the report was delivered before."""
+        trial = self._known(event)
+        if event.attempt < trial.attempt or event.index < trial.reports:
+            return
+        busy = trial.state in BUSY
+        wanted = f"a report {trial.reports}" if busy else "no report"
+        raise self._illegal(event, f"{wanted} can come in state {trial.state}; got {event}")
 
     def _change(self, event: Started | Paused | Ended | Failed, trial: Trial) -> Seen:
         """Take an event that changes the state of a trial's running attempt."""

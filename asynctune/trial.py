@@ -113,27 +113,3 @@ class Trial:
         self.failures: dict[str, int] | None = None
         self.finished = False
         self.held = False
-
-
-_STATES: Final = tuple(State)
-_NUMBERS: Final = {state: number for number, state in enumerate(_STATES)}
-
-
-class Stories:
-    """The changes of state of all trials, in order, as plain numbers: there can be millions."""
-
-    def __init__(self) -> None:
-        self._changes: list[float] = []  # of each change: the trial, the time, the state's number
-
-    def add(self, trial: int, time: float, state: State) -> None:
-        """Note that a trial has come to a state."""
-        self._changes += (trial, time, _NUMBERS[state])
-
-    def of(self, trial: int) -> tuple[str, ...]:
-        """Return a trial's changes of state, one text each. It takes a look at all of them."""
-        changes = self._changes
-        return tuple(
-            f"{_STATES[int(state)]} at {time:.6g} s"
-            for number, time, state in zip(changes[::3], changes[1::3], changes[2::3], strict=True)
-            if number == trial
-        )

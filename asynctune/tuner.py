@@ -25,7 +25,7 @@ from asynctune.journal import (
     request_line,
     stop_line,
 )
-from asynctune.ledger import Launch, Ledger, Promise
+from asynctune.ledger import WENT_ON, Launch, Ledger, Promise
 from asynctune.proposer import Proposer
 from asynctune.replay import Replayed
 from asynctune.schedulers.base import Propose, Wait, WaitReason
@@ -112,6 +112,8 @@ class Tuner:
         self._woken = False
         self._closed = False
         self._requested_end: str | None = None
+        # Whether every instant is to be looked at, although all workers are busy.
+        self._attentive = True
         self._waiters: dict[int, anyio.Event] = {}
 
     def trial(self, number: int) -> TrialHandle:
@@ -121,7 +123,7 @@ class Tuner:
     async def wait_for(self, number: int) -> str:
         """Wait until a trial is over, and return its final state."""
         while not self.trial(number).done:
-            if self._closed or self.ledger.over() is not None:
+            if self._closed or self.ledger.ended is not None:
                 break
             event = self._waiters.setdefault(number, anyio.Event())
             await event.wait()
@@ -142,6 +144,7 @@ class Tuner:
     def request_end(self, reason: str = "requested") -> None:
         """End the experiment once the instant at hand is dealt with; in virtual time, the next."""
         self._requested_end = reason
+        self._attentive = True
         self.wake()
 
     def wake(self) -> None:
@@ -192,38 +195,38 @@ class Tuner:
     async def _loop(self) -> Outcome:  # noqa: C901 - one piece, as every event passes through it
         ledger, backend, journal = self.ledger, self._backend, self._journal
         busy, n_workers = ledger.busy, ledger.n_workers
+        observer, durable = self._observer, journal.durable
         filling = self._replayed is not None and self._replayed.filling
         batch: Sequence[Event] = ()
-        reason = ledger.over()
+        reason = ledger.ended
         while True:
             for event in batch:
                 if (command := self._take(event)) is not None:
                     await command
-                if (reason := ledger.over()) is not None:
+                if (reason := ledger.ended) is not None:
                     break
             until = self._deadline
-            # Whether all workers are busy and nothing else is to be done at this instant.
-            settled = len(busy) >= n_workers and not (
-                self._asked or self._idle or self._lookahead or self._requested_end
-            )
-            if reason is None and (not settled or self._now >= until):
+            due = len(busy) < n_workers or self._attentive or self._now >= until
+            if due and reason is None:
                 # Whatever happens at this instant comes before anything new is started at it.
                 batch = () if filling else backend.poll(self._now)
                 if batch:
                     continue
                 reason = self._end_due() or await self._fill()
                 until = self._until()
+                self._attentive = bool(
+                    self._asked or self._idle or self._lookahead or self._requested_end
+                )
             filling = False
             if reason is not None:
                 return self._end(reason)
-            journal.commit()
-            if self._observer is not None:
-                self._observer(ledger, self._now)
+            if durable:
+                journal.commit()
+            if observer is not None:
+                observer(ledger, self._now)
             batch = () if self._woken else backend.poll(until)
             if not batch:
                 batch = await self._wait(until)
-            elif (time := batch[0].time) > self._now:
-                self._now = min(time, self._deadline)
 
     def _until(self) -> float:
         """Return when something is due besides events."""
@@ -247,20 +250,23 @@ class Tuner:
                 batch = await self._backend.events(until)
             self._wait_scope = None
             self._woken = False
-        now = min(batch[0].time, self._deadline) if batch else min(self._clock(), until)
-        self._now = max(self._now, now)
+        if not batch:
+            self._now = max(self._now, min(self._clock(), until))
         return batch
 
     def _take(self, event: Event) -> Awaitable[None] | None:
         """Take an event, and return the command that was decided on, yet to be carried out."""
-        if event.time > self._deadline:
-            return None  # by then the experiment was over
+        time = event.time
+        if time > self._now:
+            self._now = min(time, self._deadline)
+            if time > self._deadline:
+                return None  # by then the experiment was over
         seen = self.ledger.observe(event)
         if seen is None:
             return None
-        if event.time > self._now:
-            self._now = event.time
         self._journal.append(event_line(event, seen))
+        if seen is WENT_ON:
+            return None
         command: Awaitable[None] | None = None
         decision = seen.decision
         if decision is not None:
@@ -317,7 +323,7 @@ class Tuner:
             journal.sync()
         for launch in launches:
             await self._backend.start(launch.order)
-        return ledger.over()
+        return ledger.ended
 
     def _note_idle(self, reason: WaitReason) -> None:
         """Note why workers are idle, if that has changed; `reason` is the free ones'."""

@@ -250,9 +250,10 @@ class SimulatedBackend:
         due = self._due()
         if due > until or due == inf:
             return ()
-        now = self._loop.time()
+        loop = self._loop
+        now = loop.time()
         if due > now:
-            if not self._loop.try_advance(due):
+            if not loop.try_advance(due):
                 return ()
             now = due
         if self._one_by_one:
@@ -376,11 +377,17 @@ class SimulatedBackend:
         heap = self._heap
         if self._hole:
             self._hole = False
-            turn, self._turn = self._turn, None
+            turn = self._turn
             if turn is None:
                 heappop(heap)
             else:
-                heapreplace(heap, (self._next_time(turn), turn.number, turn.key, turn))
+                self._turn = None
+                level = turn.level
+                if level < turn.last and turn.told:  # as `_next_time`, which most events need not
+                    due = turn.begun + (turn.seconds[level + 1] - turn.base) + self._delay
+                else:
+                    due = self._next_time(turn)
+                heapreplace(heap, (due, turn.number, turn.key, turn))
         while heap:
             time, _, key, entry = heap[0]
             if entry is None or entry.key == key:
@@ -403,11 +410,11 @@ class SimulatedBackend:
             return Started(time, trial, attempt)
         cost = (time - entry.billed_from) * self._price if time > entry.billed_from else 0.0
         if level < entry.last:
-            entry.level = level = level + 1
-            curve, index = entry.curve, level - entry.from_level - 1
-            source = "" if curve.source is None else curve.source[level - 1]
-            metrics = curve.metrics(level)
-            return _report((time, trial, attempt, index, level, metrics, cost, source))
+            entry.level = level + 1
+            curve, index = entry.curve, level - entry.from_level
+            source = "" if curve.source is None else curve.source[level]
+            metrics = curve.metrics(level + 1)
+            return _report((time, trial, attempt, index, level + 1, metrics, cost, source))
         self._turn = None
         del self._running[trial]
         checkpoint = level if self._profile.checkpointing else 0

@@ -535,7 +535,7 @@ def test_each_cause_has_its_own_budget_and_only_infrastructure_waits():
     assert ledger.trials[0].finished
     assert ledger.next_due() == inf
     assert ledger.failed == 1
-    assert ledger.over() is None
+    assert ledger.ended is None
 
 
 def test_too_many_failed_trials_end_the_experiment():
@@ -543,7 +543,7 @@ def test_too_many_failed_trials_end_the_experiment():
     for trial, over in ((0, None), (1, "max_failures")):
         order = started(ledger)
         ledger.observe(Failed(1.0, trial, order.attempt, Cause.USER_ERROR, "bug"))
-        assert ledger.over() == over
+        assert ledger.ended == over
 
 
 def test_a_trial_that_ends_without_any_report_has_failed():
@@ -627,20 +627,20 @@ def test_bounds_are_reached_with_the_report_that_reaches_them(bounds, reports):
     ledger = make_ledger("FIFO", n_workers=1, **bounds)
     order = started(ledger)
     for i in range(reports):
-        assert ledger.over() is None
+        assert ledger.ended is None
         ledger.observe(report(order, i, i + 1, 9.0 - i, cost=0.1 * (i + 1)))
-    assert ledger.over() == next(iter(bounds))
+    assert ledger.ended == next(iter(bounds))
     ledger.end("something else")
-    assert ledger.over() == next(iter(bounds))
+    assert ledger.ended == next(iter(bounds))
 
 
 def test_the_bound_of_a_maximised_metric():
     ledger = make_ledger("FIFO", n_workers=1, mode="max", metric_value=0.9)
     order = started(ledger)
     ledger.observe(report(order, 0, 1, 0.89))
-    assert ledger.over() is None
+    assert ledger.ended is None
     ledger.observe(report(order, 1, 2, 0.9))
-    assert ledger.over() == "metric_value"
+    assert ledger.ended == "metric_value"
 
 
 def test_at_max_trials_what_was_started_is_brought_to_its_end():

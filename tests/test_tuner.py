@@ -305,6 +305,22 @@ def test_an_end_asked_for_in_real_time_comes_at_once(tmp_path):
     assert lines[-1]["reason"] == "enough"
 
 
+def test_an_end_asked_for_while_a_trial_is_being_started_comes_with_it(tmp_path):
+    async def during(tuner):
+        await anyio.sleep(0.1)
+        tuner.request_end("enough")
+
+    outcome, _, lines = really(
+        tmp_path / "j",
+        steady(10.0),
+        ledger=make_ledger(n_workers=1, max_wallclock_time=20.0),
+        start_seconds=0.3,
+        during=during,
+    )
+    assert outcome.reason == lines[-1]["reason"] == "enough"
+    assert outcome.time < 5.0
+
+
 def test_trials_can_be_awaited(tmp_path):
     results = {}
 
