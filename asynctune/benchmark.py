@@ -24,6 +24,8 @@ class Benchmark:
         instance_types: Default instance type by cluster profile.
         blackbox: Makes the blackbox that simulations use; None if there is none.
         provenance: Where the blackbox's data come from, one line, shown with results.
+        data: What tells the blackbox's data from others that the same name may have had, such
+            as before it was fitted anew; an input of experiments. Empty where they never change.
         seconds_per_level: Seconds of training a resource level on average, for estimates only.
         reference: Returns results that others have published, for a cluster profile, as a
             frame with the columns `method`, `n_workers`, `wallclock_s` (seconds since the
@@ -43,6 +45,7 @@ class Benchmark:
     instance_types: Mapping[str, str] = field(default_factory=dict)
     blackbox: Callable[[], Any] | None = None
     provenance: str = ""
+    data: str = ""
     seconds_per_level: float | None = None
     reference: Callable[[str], Any] | None = None
     trainable: Trainable | None = None

@@ -237,9 +237,15 @@ def _assemble(experiment: Experiment, folder: Path | None = None) -> _Parts:
         "retries": experiment.retries.describe(),
         "backend": {"name": experiment.backend, **backend.describe()},
         "decision_cost": experiment.decision_cost,
+        **benchmark_data(benchmark),
     }
     # As they will be read back: tuples become lists.
     return _Parts(benchmark, pair, ledger, backend, orjson.loads(orjson.dumps(inputs)))
+
+
+def benchmark_data(benchmark: Benchmark) -> dict[str, str]:
+    """Return what the blackbox is made of, as an input, of benchmarks that can change."""
+    return {"benchmark_data": benchmark.data} if benchmark.data else {}
 
 
 def _without_constants(point: Mapping[str, Any], space: ConfigSpace) -> dict[str, Any]:

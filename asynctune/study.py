@@ -11,7 +11,7 @@ import orjson
 
 from asynctune.benchmark import Benchmark, load_benchmark
 from asynctune.exceptions import UsageError
-from asynctune.experiment import Experiment, check_folder, scheduler_seed
+from asynctune.experiment import Experiment, benchmark_data, check_folder, scheduler_seed
 from asynctune.files import replaced_atomically
 from asynctune.methods import METHODS, REFERENCE_METHODS
 from asynctune.processes import Progress, run_parallel
@@ -78,9 +78,11 @@ class StudyPlan:
 
     def identity(self) -> dict[str, Any]:
         """Return what all experiments under the tag share, as JSON values."""
+        benchmark = load_benchmark(self.benchmark)
         shared = {
             "tag": self.tag,
-            "benchmark": load_benchmark(self.benchmark).name,
+            "benchmark": benchmark.name,
+            **benchmark_data(benchmark),
             "random_seed": self.random_seed,
             "backend": self.backend,
             "profile": self.profile,

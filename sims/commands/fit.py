@@ -113,8 +113,24 @@ def fit(
         size = TabularBlackbox(curves, max_resource).size
         click.echo(f"{size} configs can be replayed")
     where = store.home() / name if folder is None else folder
-    store.save(where, problem, curves, arrays)
+    before = _data_of(where)
+    data = store.save(where, problem, curves, arrays).data
+    if before is not None:
+        now = "the same as before" if data == before else f"{data}; before {before or 'unknown'}"
+        click.echo(f"{name}: replaced; its data are {now}")
     click.echo(f"{where}: asynctune study --benchmark {name if folder is None else folder}")
+
+
+def _data_of(folder: Path) -> str | None:
+    """Return what the data of the benchmark in `folder` are told by; None if there is none."""
+    from sims.curvefit import store
+
+    if not (folder / store.PROBLEM).exists():
+        return None
+    try:
+        return store.load_problem(folder).data
+    except UsageError:
+        return ""  # whatever it was, it is replaced
 
 
 def _surrogate(curves: "CurveTable", problem: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -10,8 +10,9 @@ import io
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from zipfile import BadZipFile
@@ -22,6 +23,7 @@ from asynctune.benchmark import Benchmark
 from asynctune.exceptions import UsageError
 from asynctune.files import replaced_atomically
 from asynctune.space import ConfigSpace
+from asynctune.wording import plural
 from sims.curvechecks import TableFormat
 from sims.curvetable import CurveTable, read
 
@@ -56,6 +58,7 @@ class Recorded:
         seconds_per_level: Mean seconds of training a level.
         instance_type: Sets the price in simulations.
         provenance: Where the numbers come from, one line.
+        data: How many curves, and a digest of them and of what was fitted; `save` sets it.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Recorded:
     seconds_per_level: float
     instance_type: str
     provenance: str = ""
+    data: str = ""
 
     def __post_init__(self) -> None:
         """Check the rules.
@@ -109,6 +113,7 @@ class Recorded:
             instance_types=dict.fromkeys(("local", "sagemaker"), self.instance_type),
             blackbox=partial(load_blackbox, folder),
             provenance=self.provenance,
+            data=self.data,
             seconds_per_level=self.seconds_per_level,
         )
 
@@ -187,7 +192,9 @@ def write_surrogate(path: Path, arrays: dict[str, Any]) -> None:
         temporary.write_bytes(buffer.getvalue())
 
 
-def save(folder: Path, problem: Recorded, table: CurveTable, arrays: dict[str, Any] | None) -> None:
+def save(
+    folder: Path, problem: Recorded, table: CurveTable, arrays: dict[str, Any] | None
+) -> Recorded:
     """Write a benchmark's folder; `benchmark.json`, by which it is found, comes last.
 
     Args:
@@ -195,7 +202,11 @@ def save(folder: Path, problem: Recorded, table: CurveTable, arrays: dict[str, A
         problem: The benchmark.
         table: The recorded curves.
         arrays: What was fitted, or None.
+
+    Returns:
+        The benchmark as it was written, with what tells its data from others.
     """
+    problem = replace(problem, data=_told(problem.replay, table, arrays or {}))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PROBLEM).unlink(missing_ok=True)
     table.write(folder / TABLE)
@@ -205,3 +216,12 @@ def save(folder: Path, problem: Recorded, table: CurveTable, arrays: dict[str, A
     text = json.dumps({"format": _FORMAT, **values}, indent=2) + "\n"
     with replaced_atomically(folder / PROBLEM) as temporary:
         temporary.write_text(text)
+    return problem
+
+
+def _told(replay: Replay, table: CurveTable, arrays: dict[str, Any]) -> str:
+    """Return what tells the data of a benchmark from others."""
+    digest = blake2b(f"{replay}\n{table.frame.write_csv()}".encode(), digest_size=6)
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+    return f"{plural(len(table.curves().ids), 'curve')}, digest {digest.hexdigest()}"

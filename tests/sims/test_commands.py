@@ -147,6 +147,32 @@ def test_curves_of_experiments_are_added_to_a_table_once(here):
         assert frame.filter(source="study").height == len(trials)
 
 
+def test_a_study_keeps_to_the_data_that_it_began_with(here):
+    fit = ["fit", "curves.parquet", "--space", "space.json", "--metric", "loss", "--name", "own"]
+    study = ["study", "--experiment-tag", "s", "--benchmark", "own", "--n-workers", "2"]
+    write_table("curves.parquet")
+    assert "replaced" not in asynctune(*fit)
+    asynctune(*study, "--method", "RS")
+    assert "own: replaced; its data are the same as before" in asynctune(*fit)
+    asynctune(*study, "--method", "ASHA")
+    table = pl.read_parquet("curves.parquet")
+    table.with_columns(pl.col("loss") + 5).write_parquet("curves.parquet")
+    assert "own: replaced; its data are 20 curves, digest " in asynctune(*fit)
+    for method in ("RS", "BO"):  # one that is complete, and one that is new
+        with pytest.raises(UsageError, match="its benchmark_data is '20 curves, digest"):
+            asynctune(*study, "--method", method)
+    with pytest.raises(UsageError, match="holds another experiment: its benchmark_data is"):
+        run_experiment(experiment("own"), here / "results" / "s" / "ASHA-2w-0")
+    table.write_parquet("curves.parquet")
+    asynctune(*fit)
+    asynctune(*study, "--method", "RS")
+    asynctune(*fit, "--replay", "nearest")
+    with pytest.raises(UsageError, match="its benchmark_data is"):
+        asynctune(*study, "--method", "RS")
+    # Other benchmarks cannot change, and their headers say nothing of it.
+    assert load_benchmark("transformer_wikitext2").data == ""
+
+
 @pytest.mark.parametrize("replay", ["exact", "nearest"])
 def test_a_table_is_replayed_without_a_model(here, replay):
     configs = write_table("curves.parquet")
