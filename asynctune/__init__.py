@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asynctune.exceptions import AsynctuneError as AsynctuneError
     from asynctune.exceptions import IllegalEventError as IllegalEventError
     from asynctune.exceptions import JournalError as JournalError
+    from asynctune.exceptions import NoResultError as NoResultError
     from asynctune.exceptions import SpaceError as SpaceError
     from asynctune.exceptions import UsageError as UsageError
     from asynctune.experiment import Experiment as Experiment
@@ -55,6 +56,7 @@ __all__ = [
     "Function",
     "IllegalEventError",
     "JournalError",
+    "NoResultError",
     "RetryPolicy",
     "Script",
     "SpaceError",
@@ -91,6 +93,7 @@ _NAMES_OF = {
         "AsynctuneError",
         "IllegalEventError",
         "JournalError",
+        "NoResultError",
         "SpaceError",
         "UsageError",
     ),

@@ -24,6 +24,22 @@ class SpaceError(UsageError):
     """A config space or a config is not valid."""
 
 
+class NoResultError(AsynctuneError):
+    """A tuning run is over, and no trial has reported a value.
+
+    Attributes:
+        result: What there is of it all the same, a `Tuned`.
+    """
+
+    def __init__(self, message: str, result: object) -> None:
+        super().__init__(message, result)
+        self.result = result
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return str(self.args[0])
+
+
 class JournalError(AsynctuneError):
     """A journal cannot be read, or does not belong to the experiment at hand."""
 

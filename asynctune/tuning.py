@@ -1,21 +1,26 @@
 """Tune a script or a function of one's own: one experiment, from Python."""
 
+import ast
 import os
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asynctune import reporting
-from asynctune.exceptions import UsageError
+from asynctune.exceptions import NoResultError, UsageError
 from asynctune.experiment import JOURNAL, run_experiment
 from asynctune.journal import read_header, read_lines
 from asynctune.nested import run_anywhere
 from asynctune.opening import open_experiment, own_problem
 from asynctune.space import ConfigSpace
-from asynctune.trainable import Trainable
+from asynctune.trainable import Function, Trainable
 from asynctune.watch import live
+from asynctune.wording import plural
 
 if TYPE_CHECKING:
     import polars as pl
@@ -111,6 +116,7 @@ def tune(
 
     Raises:
         UsageError: If an input is not valid, or the folder holds another experiment.
+        NoResultError: If no trial has reported a finite value of the metric.
     """
     if reporting.CHANNEL in os.environ:
         raise UsageError(
@@ -125,6 +131,9 @@ def tune(
         resource=resource,
         max_resource=max_resource,
     )
+    trained = problem.trainable
+    if isinstance(trained, Function) and trained.function.__module__ == "__main__":
+        _check_guard()
     limits = {"max_trials": max_trials, **(bounds or {})}
     opened = open_experiment(
         problem,
@@ -143,7 +152,39 @@ def tune(
         metadata = run_anywhere(
             lambda watch: run_experiment(opened.experiment, opened.folder, observer=watch), observer
         )
-    return found(opened.folder, metadata)
+    tuned = found(opened.folder, metadata)
+    failures = failure_words(tuned)
+    if tuned.config is None:
+        words = failures or [f"no trial has reported a finite {metric}"]
+        raise NoResultError("\n".join(words), tuned)
+    if failures:
+        warnings.warn("\n".join(failures), stacklevel=2)
+    return tuned
+
+
+def _check_guard() -> None:
+    """Raise a UsageError if importing the program, as every trial does, calls `tune` again."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - inspect imports much more
+    while frame is not None and (frame.f_code.co_name, frame.f_globals.get("__name__")) != (
+        "<module>",
+        "__main__",
+    ):
+        frame = frame.f_back
+    if frame is None:
+        return
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    try:
+        program = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return  # not a program in a file
+    for statement in program.body:
+        if statement.lineno <= line <= (statement.end_lineno or line) and not any(
+            isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(statement)
+        ):
+            raise UsageError(
+                "every trial imports the program of its function, so the call of tune must be "
+                f'under `if __name__ == "__main__":`; got line {line} of {file}'
+            )
 
 
 def found(folder: Path, metadata: Mapping[str, Any]) -> Tuned:
@@ -157,6 +198,19 @@ def found(folder: Path, metadata: Mapping[str, Any]) -> Tuned:
         folder=folder,
         metadata=metadata,
     )
+
+
+def failure_words(tuned: Tuned) -> list[str]:
+    """Return lines on how many trials failed, and why the last of them; none if none did."""
+    failure = ending(tuned.folder, None).failure if tuned.metadata["n_failed"] else None
+    if failure is None:
+        return []
+    trial, cause, message = failure
+    failed = plural(tuned.metadata["n_failed"], "trial")
+    return [
+        f"{failed} failed; the last, trial {trial}: {cause}, {message}",
+        f"all it wrote: asynctune logs {tuned.folder} {trial} --stderr",
+    ]
 
 
 def ending(folder: Path, best: int | None) -> Ending:

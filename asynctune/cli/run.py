@@ -15,7 +15,7 @@ from asynctune.ledger import Ledger
 from asynctune.opening import Opened, open_experiment
 from asynctune.space import ConfigSpace
 from asynctune.tuner import Observer
-from asynctune.tuning import Tuned, ending, found
+from asynctune.tuning import Tuned, failure_words, found
 from asynctune.watch import live
 from asynctune.wording import plural, readable_time
 
@@ -180,7 +180,7 @@ def _print_end(tuned: Tuned) -> None:
 
 def _print_what_is_left(tuned: Tuned, problem: "Benchmark") -> None:
     """Print the best config, where its checkpoint is, and how to see logs and curves."""
-    folder, failed = tuned.folder, tuned.metadata["n_failed"]
+    folder = tuned.folder
     if tuned.config is not None:
         chosen = ConfigSpace(problem.space).domains  # what is constant is known
         settings = ", ".join(f"{name}={_short(tuned.config[name])}" for name in chosen)
@@ -188,14 +188,8 @@ def _print_what_is_left(tuned: Tuned, problem: "Benchmark") -> None:
         click.echo(f"its checkpoint: {tuned.checkpoint or 'none, as the script has written none'}")
         click.echo(f"its logs: asynctune logs {folder} {tuned.trial}")
         click.echo(f"learning curves: asynctune curves {folder}")
-    failure = ending(folder, None).failure if failed else None
-    if failure is not None:
-        trial, cause, message = failure
-        click.echo(
-            f"{plural(failed, 'trial')} failed; the last, trial {trial}: {cause}, {message}",
-            err=True,
-        )
-        click.echo(f"all it wrote: asynctune logs {folder} {trial} --stderr", err=True)
+    for line in failure_words(tuned):
+        click.echo(line, err=True)
 
 
 def _short(value: Any) -> str:  # noqa: ANN401 - whatever a config may have

@@ -29,6 +29,30 @@ def returns(x, seconds):
     return {"loss": x, "note": "a text is no metric"}
 
 
+def yields_numbers(x, seconds):
+    """Yield what is no dict."""
+    del seconds
+    yield x
+
+
+def misses(y):
+    """Know no x."""
+    return {"loss": y}
+
+
+def raises_sometimes(x, seconds):
+    """Fail in half of the cases."""
+    if x < 0.5:
+        raise ArithmeticError(f"no luck with {x}")
+    return trained(x, seconds)
+
+
+def diverges(x, seconds):
+    """Return no finite value."""
+    del x, seconds
+    return {"loss": float("nan")}
+
+
 def raises(x, seconds):
     """Fail."""
     raise ArithmeticError(f"no luck with {x}")

@@ -15,7 +15,7 @@ import functions
 import pytest
 from trials import processes_of, script
 
-from asynctune import Tuned, UsageError, reporting, tune, uniform
+from asynctune import NoResultError, Tuned, UsageError, reporting, tune, uniform
 from asynctune.backends.local import gpus
 from asynctune.opening import default_workers, open_experiment, own_problem
 
@@ -66,10 +66,33 @@ def test_other_inputs_need_another_name(tmp_path):
     assert tuned.value == tuned.reports()["loss"].max()
 
 
-def test_nothing_but_failures(tmp_path):
-    tuned = tune(functions.raises, results_dir=tmp_path, **FEW)
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (functions.raises, "4 trials failed; the last, trial 3: user_error, exit status 1"),
+        (functions.raises, "ArithmeticError: no luck with"),
+        (functions.raises, "RS-2w-0 3 --stderr"),
+        (functions.misses, "got an unexpected keyword argument"),
+        (functions.yields_numbers, "a function must yield dicts such as {'loss': ...}; got 0."),
+        (functions.diverges, "no trial has reported a finite loss"),
+    ],
+)
+def test_nothing_but_failures(tmp_path, function, message):
+    with pytest.raises(NoResultError) as caught:
+        tune(function, results_dir=tmp_path, **FEW | {"method": "RS"})
+    assert message in str(caught.value)
+    tuned = caught.value.result
     assert (tuned.config, tuned.value, tuned.trial, tuned.checkpoint) == (None,) * 4
-    assert tuned.metadata["n_failed"] > 0
+    assert tuned.metadata["n_trials"] == 4
+
+
+def test_some_failures(tmp_path):
+    settings = FEW | {"method": "RS", "max_trials": 6}
+    with pytest.warns(UserWarning, match="trials failed; the last, trial .: user_error") as caught:
+        tuned = tune(functions.raises_sometimes, results_dir=tmp_path, **settings)
+    assert caught[0].filename == __file__
+    assert 0 < tuned.metadata["n_failed"] < 6
+    assert tuned.config["x"] >= 0.5
 
 
 @pytest.mark.parametrize(
@@ -185,10 +208,18 @@ def test_an_interruption_leaves_nothing_behind(tmp_path, call):
     assert metadata["status"] == "running"
 
 
-def test_a_program_that_calls_without_the_guard_is_told(tmp_path):
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({}, r'must be under `if __name__ == "__main__":`; got line 18 of '),
+        # What is imported by what defines the function, say, is told by its trials.
+        ({reporting.CHANNEL: "reports"}, "put the call under `if __name__"),
+    ],
+)
+def test_a_program_that_calls_without_the_guard_is_told(tmp_path, where, message):
     unguarded = textwrap.dedent(PROGRAM).replace('if __name__ == "__main__":', "if True:")
     (tmp_path / "program.py").write_text(unguarded)
-    environment = os.environ | {reporting.CHANNEL: str(tmp_path / "reports")}
+    environment = os.environ | where
     ran = subprocess.run(
         [sys.executable, "program.py"],
         cwd=tmp_path,
@@ -198,5 +229,5 @@ def test_a_program_that_calls_without_the_guard_is_told(tmp_path):
         check=False,
     )
     assert ran.returncode == 1
-    assert "put the call under `if __name__" in ran.stderr
+    assert message in ran.stderr
     assert not Path(tmp_path / "results").exists()

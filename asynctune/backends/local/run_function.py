@@ -45,23 +45,33 @@ def imported(how: Mapping[str, Any]) -> Callable[..., Any]:
 
 
 def run(function: Callable[..., Any], config: Mapping[str, Any]) -> None:
-    """Call the function and report the metrics that it yields or returns."""
+    """Call the function and report the metrics that it yields or returns.
+
+    Raises:
+        TypeError: If they are no dict.
+    """
     from asynctune.reporting import RESOURCE, report
 
     resource = os.environ[RESOURCE]
     result = function(**config)
     if not isinstance(result, GeneratorType):
         if result is not None:
-            report(**{resource: int(os.environ[MAX]), **result})
+            report(**{resource: int(os.environ[MAX]), **_metrics(result, "return")})
         return
     level = int(os.environ[FROM])
     try:
         for metrics in result:
             level += 1
-            if report(**{resource: level, **metrics}):
+            if report(**{resource: level, **_metrics(metrics, "yield")}):
                 break
     finally:
         result.close()  # so that it cleans up behind itself
+
+
+def _metrics(given: object, how: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"a function must {how} dicts such as {{'loss': ...}}; got {given!r}")
+    return given
 
 
 if __name__ == "__main__":
