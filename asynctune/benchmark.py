@@ -1,6 +1,6 @@
 """What a benchmark is: a tuning problem with its defaults."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +23,8 @@ class Benchmark:
         n_workers: Default number of workers.
         instance_types: Default instance type by cluster profile.
         blackbox: Makes the blackbox that simulations use; None if there is none.
+        configs: Returns the only configs that the blackbox knows, without constants, if it does
+            not know all; methods then choose among them.
         provenance: Where the blackbox's data come from, one line, shown with results.
         data: What tells the blackbox's data from others that the same name may have had, such
             as before it was fitted anew; an input of experiments. Empty where they never change.
@@ -44,6 +46,7 @@ class Benchmark:
     n_workers: int
     instance_types: Mapping[str, str] = field(default_factory=dict)
     blackbox: Callable[[], Any] | None = None
+    configs: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     provenance: str = ""
     data: str = ""
     seconds_per_level: float | None = None

@@ -38,7 +38,7 @@ from asynctune.plugins import load_plugin
 from asynctune.proposer import InlineProposer, Proposer, ThreadProposer
 from asynctune.replay import Replayed, replay
 from asynctune.schedulers.asha import ASHA
-from asynctune.space import ConfigSpace
+from asynctune.space import ConfigSpace, ListedSpace
 from asynctune.stopping import RetryPolicy, StoppingCriterion
 from asynctune.tuner import Observer, Outcome, Tuner
 from asynctune.workertime import worker_time
@@ -198,6 +198,8 @@ def _assemble(experiment: Experiment, folder: Path | None = None) -> _Parts:
     full = ConfigSpace(benchmark.space)
     # Constants are the backend's business: they take no part in the search, nor in the journal.
     space = ConfigSpace(full.domains)
+    if benchmark.configs is not None:
+        space = ListedSpace(full.domains, benchmark.configs())
     points = experiment.points_to_evaluate
     if points is not None:
         points = [_without_constants(point, full) for point in points]

@@ -1,22 +1,19 @@
 """Replay of recorded curves as they are, without a model.
 
 A searcher proposes configs of the whole space; a table has some of them. By default only those
-are answered, which suits spaces that are a finite grid recorded in full, and searchers that are
-given the table's configs as points to evaluate. With `nearest`, any config is answered with the
-curve of the recorded config that is nearest in the unit cube that searchers encode configs in
-(Euclidean distance; ranges count by their scale, two categories are half a side apart, several
-are corners): a landscape of plateaus, on which a searcher's fine steps come to nothing, but of
-which every number was measured.
+are answered, which suits methods that choose among the table's configs (a benchmark's `configs`).
+With `nearest`, any config is answered with the curve of the recorded config that is nearest, as
+`ListedSpace` has it: a landscape of plateaus, on which a searcher's fine steps come to nothing,
+but of which every number was measured.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asynctune.exceptions import UsageError
-from asynctune.space import ConfigSpace
+from asynctune.space import ConfigSpace, ListedSpace
 from sims.blackbox import Curve
 from sims.curvetable import Curves, CurveTable
 
@@ -38,7 +35,7 @@ class TabularBlackbox:
         nearest: Whether a config that was not recorded is answered with its neighbour's curve.
 
     Attributes:
-        size: Number of recorded configs that can be replayed.
+        configs: The recorded configs that can be replayed, without constants.
 
     Raises:
         UsageError: If no curve can be replayed.
@@ -65,9 +62,8 @@ class TabularBlackbox:
         configs = {
             config_key(self._space, curves.configs[i]): curves.configs[i] for i in usable.tolist()
         }
-        self.size = len(configs)
-        self._keys = list(configs)
-        self._cube = self._space.encode(list(configs.values()))
+        self.configs = list(configs.values())
+        self._listed = ListedSpace(self._space.domains, self.configs)
         self._found: dict[Key, Key] = {}
 
     def curve(self, config: Mapping[str, Any], seed: int) -> Curve:
@@ -111,29 +107,13 @@ class TabularBlackbox:
         if not self._nearest:
             missing = dict(zip(self._space.names, keys[0], strict=True))
             raise UsageError(
-                f"a config must be one of the {self.size} recorded ones, unless the nearest is "
-                f"asked for; got {missing}"
+                f"a config must be one of the {len(self.configs)} recorded ones, unless the "
+                f"nearest is asked for (fit --replay nearest); got {missing}"
             )
         if len(self._found) + len(keys) > _MOST_REMEMBERED:
             self._found.clear()
-        encoded = self._space.encode(configs)
-        for key, at in zip(keys, nearest_rows(encoded, self._cube).tolist(), strict=True):
-            self._found[key] = self._keys[at]
-
-
-def nearest_rows(points: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return which row of `among` is nearest to each point; the first of equals.
-
-    Args:
-        points: Shape ``(q, d)``.
-        among: Shape ``(n, d)``.
-    """
-    # Summed column by column: a matrix product would lose the digits that tell copies apart.
-    distance = np.zeros((len(points), len(among)))
-    for a, b in zip(points.T, among.T, strict=True):
-        distance += (a[:, None] - b[None, :]) ** 2
-    nearest: NDArray[np.intp] = distance.argmin(axis=1)
-    return nearest
+        for key, nearest in zip(keys, self._listed.nearest(configs), strict=True):
+            self._found[key] = config_key(self._space, nearest)
 
 
 def config_key(space: ConfigSpace, config: Mapping[str, Any]) -> Key:

@@ -125,7 +125,7 @@ class TPESearcher:
     def _ask(self, study: Any) -> Config:  # noqa: ANN401 - Optuna's own
         asked = study.ask({name: axis.distribution for name, axis in self._axes.items()})
         found = {name: axis.from_optuna(asked.params[name]) for name, axis in self._axes.items()}
-        return self._space.complete(found)
+        return self._space.nearest([self._space.complete(found)])[0]
 
 
 class _Axis(NamedTuple):

@@ -26,5 +26,6 @@ from asynctune.space._functions import ordinal as ordinal
 from asynctune.space._functions import randint as randint
 from asynctune.space._functions import reverseloguniform as reverseloguniform
 from asynctune.space._functions import uniform as uniform
+from asynctune.space._listed import ListedSpace as ListedSpace
 from asynctune.space._numeric import FloatRange as FloatRange
 from asynctune.space._numeric import IntRange as IntRange

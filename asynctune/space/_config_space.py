@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import repeat
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, Self, TypeAlias, final
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from asynctune.space._scale import FloatArray
 Config: TypeAlias = Mapping[str, Any]
 
 
-@final
 class ConfigSpace(Mapping[str, Any]):
     """An immutable config space: what a plain dict of domains and constants means.
 
@@ -84,7 +83,7 @@ class ConfigSpace(Mapping[str, Any]):
     def __hash__(self) -> int:
         return hash(frozenset(self._entries.items()))
 
-    def __reduce__(self) -> tuple[type[Self], tuple[dict[str, Domain | Scalar]]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         return type(self), (self._entries,)
 
     def __repr__(self) -> str:
@@ -146,6 +145,10 @@ class ConfigSpace(Mapping[str, Any]):
         return self._join(
             {n: d.decode(x[:, self.columns[n]]) for n, d in self.domains.items()}, len(x)
         )
+
+    def nearest(self, configs: Sequence[Config]) -> list[Config]:
+        """Return what can be had nearest to valid configs: in a whole space, each itself."""
+        return list(configs)
 
     def config_at(self, index: int) -> Config:
         """Return config number `index` of a finite space, from 0 to `size` - 1."""

@@ -45,8 +45,8 @@ _SHORTEST: Final = 7200.0
     "--replay",
     type=click.Choice(["surrogate", "exact", "nearest"]),
     default="surrogate",
-    help="exact: recorded configs only, as they are; nearest: for other configs the curve of the "
-    "nearest recorded one.",
+    help="exact: methods choose among the recorded configs; nearest: other configs have the curve "
+    "of the nearest recorded one.",
 )
 @click.option("--n-workers", type=click.IntRange(min=1), default=4, help="The benchmark's default.")
 @click.option(
@@ -110,8 +110,9 @@ def fit(
     if arrays is None:
         from sims.tabular import TabularBlackbox
 
-        size = TabularBlackbox(curves, max_resource).size
-        click.echo(f"{size} configs can be replayed")
+        n = len(TabularBlackbox(curves, max_resource).configs)
+        among = ", and methods choose among them" if problem.replay == "exact" else ""
+        click.echo(f"{n} configs can be replayed{among}")
     where = store.home() / name if folder is None else folder
     before = _data_of(where)
     data = store.save(where, problem, curves, arrays).data

@@ -112,6 +112,7 @@ class Recorded:
             n_workers=self.n_workers,
             instance_types=dict.fromkeys(("local", "sagemaker"), self.instance_type),
             blackbox=partial(load_blackbox, folder),
+            configs=partial(_load_configs, folder) if self.replay == "exact" else None,
             provenance=self.provenance,
             data=self.data,
             seconds_per_level=self.seconds_per_level,
@@ -167,6 +168,11 @@ def load_blackbox(folder: Path) -> Any:  # noqa: ANN401 - any blackbox
     from sims.curvefit.blackbox import FittedBlackbox
 
     return FittedBlackbox(table, read_surrogate(folder / SURROGATE))
+
+
+def _load_configs(folder: Path) -> list[dict[str, Any]]:
+    configs: list[dict[str, Any]] = load_blackbox(folder).configs
+    return configs
 
 
 def read_surrogate(path: Path) -> "Fitted":

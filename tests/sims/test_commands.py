@@ -189,8 +189,20 @@ def test_a_table_is_replayed_without_a_model(here, replay):
     if replay == "nearest":
         assert box.curve(other, 0).source == ("nearest:hand",) * 3
     else:
-        with pytest.raises(UsageError, match="one of the 20 recorded ones"):
+        with pytest.raises(UsageError, match=r"one of the 20 recorded ones.*--replay nearest"):
             box.curve(other, 0)
+
+
+@pytest.mark.parametrize("method", ["RS", "BO", "ASHA"])
+def test_with_exact_replay_methods_choose_among_what_was_recorded(here, method):
+    configs = write_table("curves.parquet")
+    words = ["--space", "space.json", "--metric", "loss", "--name", "own", "--replay", "exact"]
+    assert "and methods choose among them" in asynctune("fit", "curves.parquet", *words)
+    asynctune("run", "--benchmark", "own", "--method", method, "--n-workers", "3")
+    frame = pl.read_parquet("results/own/*/results.parquet")
+    tried = frame.filter(epoch=1).select("config_lr", "config_width").rows()
+    assert sorted(tried) == sorted((c["lr"], c["width"]) for c in configs)
+    assert set(frame["source"]) == {"recorded:hand"}
 
 
 def test_a_benchmark_keeps_what_it_was_given(here):

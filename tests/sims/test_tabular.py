@@ -3,15 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from asynctune import ConfigSpace, Experiment, UsageError, choice, loguniform, run_experiment
 from asynctune.benchmark import Benchmark
 from asynctune.stopping import StoppingCriterion
 from sims.curvechecks import TableFormat
 from sims.curvetable import check
-from sims.tabular import TabularBlackbox, nearest_rows
+from sims.tabular import TabularBlackbox
 
 SPACE = ConfigSpace({"lr": loguniform(1e-4, 1.0), "kind": choice(["a", "b"]), "epochs": 3})
 FORMAT = TableFormat(SPACE, "epoch", "loss")
@@ -88,17 +86,6 @@ def test_a_diverged_curve_ends_where_it_did():
 def test_configs_must_be_whole():
     with pytest.raises(UsageError, match="must have a value for 'lr'"):
         make(*THREE).curve({"kind": "a"}, 0)
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 30))
-@settings(max_examples=30, deadline=None)
-def test_the_nearest_row_is_the_one_of_least_distance(seed, d, n):
-    random = np.random.default_rng(seed)
-    points, among = random.random((7, d)), random.random((n, d))
-    found = nearest_rows(points, among)
-    for point, at in zip(points, found, strict=True):
-        assert at == np.linalg.norm(among - point, axis=1).argmin()
-    assert nearest_rows(among, np.vstack([among, among])).tolist() == list(range(n))
 
 
 def test_a_simulation_runs_on_a_table_and_says_so(tmp_path):
