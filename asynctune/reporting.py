@@ -69,7 +69,8 @@ def report(**values: Any) -> Told:  # noqa: ANN401 - checked below
             numpy and torch are taken for numbers. Non-finite numbers are legal.
 
     Returns:
-        Whether training is to go on: ``if report(...): break``.
+        What the trial is told. It is true when training is to end, because the trial is to
+        pause or to stop: ``if report(...): break``.
 
     Raises:
         UsageError: If there is no value, or one is not a scalar; or if `ASYNCTUNE_REPORT` is
@@ -89,7 +90,8 @@ def report(**values: Any) -> Told:  # noqa: ANN401 - checked below
     line = {"type": "report", "index": next(_index), "values": plain}
     end = _send(channel, (json.dumps(line, allow_nan=False) + "\n").encode())
     if _wake():
-        _told = _answer(end, _PATIENCE) or _told
+        # Nothing more is decided on a trial that was told to end: there is no answer to wait for.
+        _told = _answer(end, 0.0 if _told else _PATIENCE) or _told
     level, until = plain.get(os.environ.get(RESOURCE, "")), os.environ.get(UNTIL)
     if not _told and until and isinstance(level, int | float) and level >= int(until):
         _told = Told.PAUSE  # where the attempt was to end from the beginning

@@ -70,6 +70,15 @@ def test_what_is_told_once_stays(pipes):
     pipes.open()
 
 
+def test_who_was_told_to_end_and_goes_on_does_not_wait(pipes, monkeypatch):
+    pipes.answer(b"5 pause\n")
+    assert report(epoch=1, loss=1.0) is Told.PAUSE
+    monkeypatch.setattr(reporting, "_PATIENCE", 60.0)
+    began = time.monotonic()
+    assert report(epoch=2, loss=1.0) is Told.PAUSE
+    assert time.monotonic() - began < 30
+
+
 def test_pause_can_still_become_stop(pipes):
     pipes.answer(b"5 pause\n")
     assert report(epoch=1, loss=1.0) is Told.PAUSE
