@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal, Protocol
 
+from asynctune.exceptions import UsageError
 from asynctune.plugins import load_plugin, plugin_names
 from asynctune.trainable import Trainable
+
+_REGISTERED: Final = "asynctune.benchmarks"
+_FINDERS: Final = "asynctune.benchmark_finders"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,23 +58,46 @@ class Benchmark:
     trainable: Trainable | None = None
 
 
+class Finder(Protocol):
+    """Finds benchmarks that no package registers; an entry point `asynctune.benchmark_finders`."""
+
+    def __call__(self, name: str) -> Benchmark | None:
+        """Return the benchmark of a name or path, such as a folder of curves; None if it is none."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """Return the names that it knows; it may find more by their path."""
+        ...
+
+
+def benchmark_names() -> list[str]:
+    """Return the names of the benchmarks that packages register, then of those that are found."""
+    names = plugin_names(_REGISTERED)
+    return list(dict.fromkeys((*names, *(name for find in _finders() for name in find.names()))))
+
+
 def load_benchmark(name: str | Benchmark) -> Benchmark:
     """Return the benchmark registered as `name` under the entry points `asynctune.benchmarks`.
 
-    A benchmark is returned as it is. What no package registers is asked for at the entry points
-    `asynctune.benchmark_finders`: functions that return the benchmark of a name, such as one
-    that a folder of recorded curves makes, or None.
+    A benchmark is returned as it is. What no package registers is asked for at each `Finder`.
 
     Raises:
         UsageError: If there is no benchmark of this name.
     """
     if isinstance(name, Benchmark):
         return name
-    if name not in plugin_names("asynctune.benchmarks"):
-        for finder in plugin_names("asynctune.benchmark_finders"):
-            find = load_plugin("asynctune.benchmark_finders", "finder", finder)
-            found: Benchmark | None = find(name)
-            if found is not None:
-                return found
-    benchmark: Benchmark = load_plugin("asynctune.benchmarks", "benchmark", name)()
-    return benchmark
+    if name in plugin_names(_REGISTERED):
+        benchmark: Benchmark = load_plugin(_REGISTERED, "benchmark", name)()
+        return benchmark
+    for find in _finders():
+        found = find(name)
+        if found is not None:
+            return found
+    raise UsageError(
+        f"benchmark must be one of {', '.join(benchmark_names())}, or the path of a folder that "
+        f"`asynctune fit` has written; got {name!r}"
+    )
+
+
+def _finders() -> list[Finder]:
+    return [load_plugin(_FINDERS, "finder", name) for name in plugin_names(_FINDERS)]

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from asynctune.results import Study
 
-_PLUGINS = {"benchmark": "benchmarks", "backend": "backends", "profile": "profiles"}
-
 
 @click.command()
 @click.argument("tag")
@@ -93,12 +91,14 @@ def explain(experiment: Path, trial: int | None, results_dir: Path) -> None:
 
 @click.command("list")
 def list_plugins() -> None:
-    """List the benchmarks, backends and cluster profiles that are installed, and the methods."""
+    """List the methods, the benchmarks, your own included, the backends and cluster profiles."""
+    from asynctune.benchmark import benchmark_names
     from asynctune.methods import METHODS
     from asynctune.plugins import plugin_names
 
     click.echo(f"methods: {', '.join(METHODS)}")
-    for name in _PLUGINS.values():
+    click.echo(f"benchmarks: {', '.join(benchmark_names())}")
+    for name in ("backends", "profiles"):
         click.echo(f"{name}: {', '.join(plugin_names(f'asynctune.{name}'))}")
 
 

@@ -128,12 +128,22 @@ def home() -> Path:
     return (Path(data) if data else Path.home() / ".local" / "share") / "asynctune" / "benchmarks"
 
 
-def find(name: str) -> Benchmark | None:
-    """Return the benchmark of a folder: its path, or its name within `home()`; None if none is."""
-    for folder in (Path(name), home() / name):
-        if (folder / PROBLEM).is_file():
-            return load_problem(folder).benchmark(folder.absolute())
-    return None
+class RecordedFinder:
+    """Finds the benchmarks that folders hold."""
+
+    def __call__(self, name: str) -> Benchmark | None:
+        """Return the benchmark of a folder: its path, or its name within `home()`; else None."""
+        for folder in (Path(name), home() / name):
+            if (folder / PROBLEM).is_file():
+                return load_problem(folder).benchmark(folder.absolute())
+        return None
+
+    def names(self) -> list[str]:
+        """Return the names of the folders within `home()`, sorted."""
+        return sorted(path.parent.name for path in home().glob(f"*/{PROBLEM}"))
+
+
+find: Final = RecordedFinder()
 
 
 def load_problem(folder: Path) -> Recorded:

@@ -223,6 +223,9 @@ def test_a_benchmark_keeps_what_it_was_given(here):
     assert benchmark.instance_types["sagemaker"] == "ml.g4dn.12xlarge"
     assert benchmark.provenance.startswith("recorded learning curves of 20 configs (hand); ")
     assert benchmark.space == ConfigSpace.from_json(SPACE)
+    assert "transformer_wikitext2_mini, full\n" in asynctune("list")
+    with pytest.raises(UsageError, match=r"mini, full, or the path of a folder.*; got 'ful'"):
+        load_benchmark("ful")
     # Packages' benchmarks are not hidden by folders of the same name.
     assert load_benchmark("transformer_wikitext2").max_resource == 40
 
