@@ -62,7 +62,7 @@ class Finder(Protocol):
     """Finds benchmarks that no package registers; an entry point `asynctune.benchmark_finders`."""
 
     def __call__(self, name: str) -> Benchmark | None:
-        """Return the benchmark of a name or path, such as a folder of curves; None if it is none."""
+        """Return the benchmark of a name or a path; None if there is none."""
         ...
 
     def names(self) -> Sequence[str]:
