@@ -1,7 +1,6 @@
 """Begin an experiment of its own: on a benchmark, or on a script or function of one's own."""
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,7 +12,7 @@ from asynctune.benchmark import Benchmark
 from asynctune.cores import available_cores
 from asynctune.exceptions import UsageError
 from asynctune.experiment import Experiment, check_folder
-from asynctune.study import StudyPlan, known_random_seed, open_study
+from asynctune.study import StudyPlan, known_random_seed, open_study, tag_of
 from asynctune.trainable import Function, Script, Trainable
 
 _LOCAL: Final = "local"
@@ -106,7 +105,7 @@ def open_experiment(
     Raises:
         UsageError: If an input is not valid, or the folder holds another study or experiment.
     """
-    tag = tag or re.sub(r"[^a-zA-Z0-9]+", "-", problem.name).strip("-")[:63]
+    tag = tag or tag_of(problem.name)
     if random_seed is None:
         random_seed = known_random_seed(tag, results_dir)
     if random_seed is None:

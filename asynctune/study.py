@@ -131,6 +131,11 @@ def check_tag(tag: str) -> None:
         raise UsageError(f"a tag must be 1 to 63 letters, digits and inner hyphens; got {tag!r}")
 
 
+def tag_of(name: str) -> str:
+    """Return a tag for the study of what is called `name`."""
+    return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:63].rstrip("-") or "study"
+
+
 def known_random_seed(tag: str, results_dir: Path) -> int | None:
     """Return the master seed of a study that was begun before; None if there is none."""
     path = results_dir / tag / STUDY

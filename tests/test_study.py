@@ -11,7 +11,14 @@ from asynctune.exceptions import UsageError
 from asynctune.experiment import JOURNAL, RESULTS, read_metadata
 from asynctune.results import load_study
 from asynctune.space import uniform
-from asynctune.study import StudyPlan, known_random_seed, open_study, run_experiments
+from asynctune.study import (
+    StudyPlan,
+    check_tag,
+    known_random_seed,
+    open_study,
+    run_experiments,
+    tag_of,
+)
 
 PLAN = StudyPlan(
     tag="small",
@@ -176,6 +183,15 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "small" / "thesis.txt").write_text("do not lose me")
     with pytest.raises(UsageError, match="is not empty and holds no study"):
         open_study(PLAN, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [("own", "own"), ("my_bench.v2-", "my-bench-v2"), ("a" * 62 + "_b", "a" * 62), ("_", "study")],
+)
+def test_a_tag_is_made_of_any_name(name: str, tag: str) -> None:
+    assert tag_of(name) == tag
+    check_tag(tag)
 
 
 def test_the_random_seed_of_a_study_is_known_to_the_next_launch(tmp_path: Path) -> None:

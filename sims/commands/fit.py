@@ -1,11 +1,13 @@
 """``asynctune fit``: make a benchmark of a table of recorded curves."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from asynctune.exceptions import UsageError
+from asynctune.wording import readable_time
 
 if TYPE_CHECKING:
     from sims.curvetable import CurveTable
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 # What the default budget of an experiment has room for, a worker; start-up comes on top.
 _TRAININGS: Final = 20
 _SHORTEST: Final = 7200.0
+# Of the workers' time: if so little is training, it is not what a simulation shows.
+_LITTLE: Final = 0.1
 
 
 @click.command()
@@ -80,6 +84,7 @@ def fit(
     """
     from asynctune.space import ConfigSpace
     from asynctune.spacefile import read_space
+    from asynctune.study import tag_of
     from sims.commands.record import space_beside
     from sims.curvechecks import TableFormat
     from sims.curvefit import store
@@ -119,7 +124,25 @@ def fit(
     if before is not None:
         now = "the same as before" if data == before else f"{data}; before {before or 'unknown'}"
         click.echo(f"{name}: replaced; its data are {now}")
-    click.echo(f"{where}: asynctune study --benchmark {name if folder is None else folder}")
+    if (hint := _start_up(max_resource * seconds)) is not None:
+        click.echo(hint)
+    words = ("--experiment-tag", tag_of(name), "--benchmark", name if folder is None else folder)
+    click.echo(f"{where}: asynctune study {shlex.join(map(str, words))}")
+
+
+def _start_up(training: float) -> str | None:
+    """Say so if simulations would be of start-up and little else, after the default profile."""
+    from sims.profiles import local, sagemaker
+
+    cluster = sagemaker()
+    delay = cluster.startup_delay + cluster.stop_delay
+    if training > _LITTLE * (training + delay):
+        return None
+    return (
+        f"a full training takes {readable_time(training)}, and the default profile "
+        f"{cluster.name} adds {delay:.0f} s of start and stop; --profile local adds "
+        f"{local().startup_delay:.0f} s, --set startup_delay=SECONDS what you say"
+    )
 
 
 def _data_of(folder: Path) -> str | None:
