@@ -25,6 +25,7 @@ from asynctune.backends.base import Backend, BackendRequest, KeepsCheckpoints
 from asynctune.benchmark import Benchmark, load_benchmark
 from asynctune.exceptions import UsageError
 from asynctune.files import replaced_atomically
+from asynctune.inputs import differences
 from asynctune.journal import (
     JournalWriter,
     cut_torn_tail,
@@ -265,12 +266,11 @@ def _completed(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None
     found = read_header(folder / JOURNAL)
     if found is None:
         return None
-    for name in sorted({*inputs, *found}):
-        if inputs.get(name) != found.get(name):
-            raise UsageError(
-                f"{folder} holds another experiment: its {name} is {found.get(name)}, "
-                f"not {inputs.get(name)}; use another tag or results folder"
-            )
+    different = differences(found, inputs)
+    if different:
+        raise UsageError(
+            f"{folder} holds another experiment: {different}; use another tag or results folder"
+        )
     metadata = read_metadata(folder)
     if metadata is None or metadata["status"] != "complete" or not (folder / RESULTS).exists():
         return None

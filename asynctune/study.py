@@ -13,6 +13,7 @@ from asynctune.benchmark import Benchmark, load_benchmark
 from asynctune.exceptions import UsageError
 from asynctune.experiment import Experiment, benchmark_data, check_folder, scheduler_seed
 from asynctune.files import replaced_atomically
+from asynctune.inputs import differences
 from asynctune.methods import METHODS, REFERENCE_METHODS
 from asynctune.processes import Progress, run_parallel
 from asynctune.stopping import StoppingCriterion
@@ -158,12 +159,11 @@ def open_study(plan: StudyPlan, results_dir: Path) -> list[Experiment]:
     path = folder / STUDY
     if path.exists():
         found = orjson.loads(path.read_bytes())
-        for name, value in identity.items():
-            if found.get(name) != value:
-                raise UsageError(
-                    f"{folder} belongs to another study: its {name} is {found.get(name)!r}, "
-                    f"not {value!r}; use another tag or results folder"
-                )
+        different = differences({name: found.get(name) for name in identity}, identity)
+        if different:
+            raise UsageError(
+                f"{folder} belongs to another study: {different}; use another tag or results folder"
+            )
     elif folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no study; use another tag or folder")
     todo = [e for e in plan.experiments() if check_folder(e, folder / e.name) is None]
