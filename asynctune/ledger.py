@@ -121,7 +121,6 @@ class Ledger:
         self.metric = metric
         self.mode = mode
         self.max_resource = max_resource
-        self.stopping = stopping
         self.retries = retries or RetryPolicy()
         self.n_workers = n_workers
         self.capacity = n_workers
@@ -142,11 +141,7 @@ class Ledger:
         self._free_since: list[float | None] = [None] * n_workers
         self._due: list[tuple[float, int]] = []  # trials to be tried again, and when
         self.ended: str | None = None  # why the experiment is over, or None while it goes on
-        self._max_evaluations = _bound(stopping.max_evaluations)
-        self._max_resource_total = _bound(stopping.max_resource_total)
-        self._max_cost = _bound(stopping.max_cost)
-        wanted = stopping.metric_value
-        self._wanted = -inf if wanted is None else self._sign * wanted
+        self.set_bounds(stopping)
 
     @property
     def free(self) -> int:
@@ -226,6 +221,20 @@ class Ledger:
     def end(self, reason: str) -> None:
         """Note that the experiment is over."""
         self.ended = self.ended or reason
+
+    def set_bounds(self, stopping: StoppingCriterion) -> None:
+        """Go on within these bounds, whether or not earlier ones have ended the experiment."""
+        self.stopping = stopping
+        self._max_evaluations = _bound(stopping.max_evaluations)
+        self._max_resource_total = _bound(stopping.max_resource_total)
+        self._max_cost = _bound(stopping.max_cost)
+        wanted = stopping.metric_value
+        self._wanted = -inf if wanted is None else self._sign * wanted
+        # The number of reports from which on the bounds are looked at, after each of them.
+        alone = self._max_resource_total == self._max_cost == -self._wanted == inf
+        self._unbounded_reports = self._max_evaluations if alone else 0
+        self.ended = None
+        self._check_bounds()
 
     def idle_reasons(self, reason: WaitReason) -> dict[str, int]:
         """Return how many workers are idle for which reason, `reason` being the free ones'."""
@@ -337,7 +346,8 @@ class Ledger:
                 if after is not None:
                     trial.held = decision.action == "pause"
                     self._enter(trial, after, time)
-        self._check_bounds()
+        if self.reports >= self._unbounded_reports:
+            self._check_bounds()
         return seen
 
     def _refuse(self, event: Report) -> None:

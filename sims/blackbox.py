@@ -59,8 +59,8 @@ class FunctionBlackbox:
         del seed
         values, seconds = self._function(config)
         return Curve(
-            {self._metric: np.array(values, dtype=np.float64)},  # copies: they are the user's
-            np.array(seconds, dtype=np.float64),
+            {self._metric: np.asarray(values, dtype=np.float64)},
+            np.asarray(seconds, dtype=np.float64),
         )
 
 

@@ -7,6 +7,7 @@ better one may already go on.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from math import inf
 from typing import Any, Final, Literal
@@ -30,6 +31,7 @@ from asynctune.searchers.base import Proposal, Snapshot
 from asynctune.space import Config
 
 TYPES: Final = ("promotion", "stopping")
+_rung_entry: Final = partial(tuple.__new__, RungEntry)  # as there are so many
 
 
 class ASHA:
@@ -181,7 +183,7 @@ class ASHA:
         rung = self.rungs[number]
         entries = rung.enter(value)
         cutoff = rung.cutoff()
-        why = RungEntry(rung.level, value, entries, cutoff)
+        why = _rung_entry((rung.level, value, entries, cutoff))
         if self._type == "stopping":
             # NaN and infinities are handed over as inf: a diverged trial never goes on.
             if value == inf or (cutoff is not None and value > cutoff):

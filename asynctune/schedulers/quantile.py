@@ -19,7 +19,7 @@ class RunningQuantile:
         share: Which quantile, in (0, 1).
     """
 
-    __slots__ = ("_above", "_around", "_below", "_high", "_low", "count", "share", "value")
+    __slots__ = ("_above", "_around", "_below", "_high", "_low", "_most", "count", "share", "value")
 
     def __init__(self, share: float) -> None:
         self.share = share
@@ -30,31 +30,32 @@ class RunningQuantile:
         self._above: list[float] = []  # at least `_high`, in any order
         self._low = -inf
         self._high = inf
+        self._most = 4 * REACH
 
     def add(self, number: float) -> int:
         """Add a number, which must not be NaN; returns how many there are now.
 
         An infinite number counts, but the quantile is never interpolated towards one.
         """
+        around = self._around
         if number < self._low:
             self._below.append(number)
         elif number > self._high:
             self._above.append(number)
         else:
-            insort(self._around, number)
+            insort(around, number)
+        position = self.count * self.share
         self.count = n = self.count + 1
-        position = (n - 1) * self.share
         whole = int(position)
         at = whole - len(self._below)
-        if not 0 <= at < len(self._around) - 1 or len(self._around) > 4 * REACH:
+        if not 0 <= at < len(around) - 1 or len(around) > self._most:
             at = self._gather(whole)
         if n > 1:
-            around, fraction = self._around, position - whole
-            low = around[at]
-            if not fraction or around[at + 1] == inf:
+            fraction, low = position - whole, around[at]
+            if not fraction or (high := around[at + 1]) == inf:
                 self.value = low
             else:
-                self.value = low + (around[at + 1] - low) * fraction
+                self.value = low + (high - low) * fraction
         return n
 
     def _gather(self, whole: int) -> int:

@@ -1,11 +1,16 @@
 """The proposals of one experiment: asked for, in stock, started; and what was observed so far."""
 
 from collections import deque
+from functools import partial
+from typing import Final
 
 from asynctune.exceptions import IllegalEventError
 from asynctune.schedulers.base import Propose
 from asynctune.searchers.base import Fit, Observation, Pending, Proposal, Snapshot
 from asynctune.space import Config
+
+# A named tuple made of its fields in one go: there are millions.
+_observation: Final = partial(tuple.__new__, Observation)
 
 
 class ProposalQueue:
@@ -62,7 +67,7 @@ class ProposalQueue:
 
     def observe(self, trial: int, resource: int, value: float) -> None:
         """Record a value that searchers are to learn from."""
-        self._observations.append(Observation(trial, resource, value))
+        self._observations.append(_observation((trial, resource, value)))
 
     def expect(self, trial: int, resource: int) -> None:
         """Record that the trial's next value is to come at `resource`."""

@@ -7,11 +7,11 @@
 
 import asyncio
 import heapq
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
+from math import inf
 from selectors import BaseSelector, SelectorKey
 from typing import Final, NoReturn, TypeVarTuple, Unpack, final
 
@@ -82,10 +82,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         Raises:
             VirtualTimeError: If `t` lies in the past or is not finite.
         """
-        if not self._now <= t < math.inf:
+        if not self._now <= t < inf:
             raise VirtualTimeError(f"time moves forward only, from {self._now!r}; got {t!r}")
-        self._steps_to_poll -= 1
-        if self._steps_to_poll <= 0:
+        self._steps_to_poll = steps = self._steps_to_poll - 1
+        if steps <= 0:
             self._poll()
         if self._ready or self._stopping or self._failure is not None:
             return False
@@ -110,7 +110,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if when != when:  # noqa: PLR0124 - the test for NaN
             raise VirtualTimeError(f"the time of a timer must be a number; got {when!r}")
         timer = asyncio.TimerHandle(when, callback, args, self, context)
-        if when < math.inf:
+        if when < inf:
             entry = (max(when, self._now), self._timers_set, timer)
             self._timers_set += 1
             heapq.heappush(self._timers, entry)
