@@ -119,6 +119,30 @@ def test_a_hang_is_a_timeout(tmp_path, ending):
     assert 0.5 <= event.time < 30
 
 
+def test_what_is_shown_of_a_trial_that_was_ended_is_its_own(tmp_path):
+    event = end_of(tmp_path, "echo hello >&2; no-such-program; exec sleep 1000", report_timeout=0.5)
+    message, _, wrote = event.message.partition("; it wrote last:\n")
+    assert message == "it has not reported for longer than report_timeout, 0.5 s"
+    assert wrote.startswith("hello\n")
+    assert "no-such-program" in wrote.splitlines()[-1]
+
+
+def test_who_is_to_pause_and_trains_to_the_end_has_the_checkpoint_that_there_is(tmp_path):
+    text = 'report 1 0.5; while [ ! -e "$0.go" ]; do sleep 0.01; done; report 9 0.1'
+
+    async def main():
+        async with Bench(tmp_path / "experiment", shell(tmp_path, text)) as bench:
+            await bench.backend.start(order())
+            await bench.until(lambda e: isinstance(e, Report))
+            await bench.backend.pause(0, 0)
+            (tmp_path / "train.sh.go").touch()
+            return await bench.end_of()
+
+    event = anyio.run(main)
+    assert isinstance(event, Paused)
+    assert event.resource == 0
+
+
 def test_a_trial_may_take_so_long_in_all(tmp_path):
     text = "report 1 0.5; sleep 0.6"
 

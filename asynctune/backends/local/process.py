@@ -20,7 +20,8 @@ _SECONDS_TO_DIE: Final = 0.001
 _TAKEN: Final = 125
 
 # Only built-in commands of the shell, for it has to be quick. SIGTERM is for the script, whose
-# status is waited for; SIGUSR1 asks to pause, and must not end those that do not know it.
+# status is waited for; SIGUSR1 asks to pause, and must not end those that do not know it. That a
+# signal has ended the script is in the status: the shell is not to write it below what it wrote.
 _SHELL: Final = f"""
 trap 'told=1' TERM; trap '' USR1
 file=$1; begun=$2; shift 2
@@ -28,7 +29,8 @@ read -r stat 2>/dev/null < /proc/$$/stat || stat=$$
 read -r boot 2>/dev/null < /proc/sys/kernel/random/boot_id || boot=
 set -C; echo "$stat|$boot|$begun" > "$file" || exit {_TAKEN}; set +C
 [ "$told" ] && exit {128 + signal.SIGTERM}
-"$@"
+exec 3>&2 2>/dev/null
+(exec "$@" 2>&3 3>&-)
 status=$?
 echo $status >> "$file"
 exit $status

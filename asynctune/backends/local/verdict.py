@@ -71,11 +71,12 @@ def verdict(end: End, now: float) -> Ended | Paused | Failed:
     if end.fault is not None:
         cause, message = end.fault
         return Failed(*key, cause, _with_tail(message, end.tail), end.checkpoint)
-    complete = end.level >= end.max_level
     if end.status == 0 or end.killed:
-        if complete:
+        if end.command == "pause":  # though it may have gone on to its end
+            return Paused(*key, end.checkpoint)
+        if end.level >= end.max_level:
             return Ended(*key)
-        if end.command == "pause" or end.level >= end.until:
+        if end.level >= end.until:
             return Paused(*key, end.checkpoint)
         if end.reports == 0 and end.from_level == 0:
             message = "it ended in order and without any report"
