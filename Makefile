@@ -8,6 +8,7 @@ TAG := tmlr-10
 # Of `make demo-real`: a folder with train.txt, valid.txt and test.txt, and how long it tunes.
 DATA ?=
 DEMO_SECONDS ?= 300
+DEMO_TAG := demo-real$(if $(filter-out 300,$(DEMO_SECONDS)),-$(DEMO_SECONDS))
 PEERS := optuna botorch smac syne-tune ray
 # Syne Tune 0.13 needs a numpy that newer versions of Python do not have.
 PEERS_PYTHON ?= python3.11
@@ -24,11 +25,11 @@ demo: $(VENV)/.installed
 	$(BIN)/asynctune findings $(TAG)
 
 demo-real: demo-data $(VENV)/.installed-train
-	$(BIN)/asynctune run --experiment-tag demo-real --backend local \
+	$(BIN)/asynctune run --experiment-tag $(DEMO_TAG) --backend local \
 	  --benchmark transformer_wikitext2_mini --method MOBSTER --n-workers 2 \
 	  --gpus none --max-wallclock-time $(DEMO_SECONDS) --random-seed 2938702734 \
-	  -- --data "$(DATA)" --cache results/demo-real/text
-	$(BIN)/asynctune curves demo-real/MOBSTER-2w-0
+	  -- --data "$(DATA)" --cache results/$(DEMO_TAG)/text
+	$(BIN)/asynctune curves $(DEMO_TAG)/MOBSTER-2w-0
 
 demo-data:
 	@test -f "$(DATA)/train.txt" || { echo "make demo-real needs the text of WikiText-2:" \

@@ -72,6 +72,8 @@ class Story:
             self._rungs.take(line)
         if event == "finished":
             self._over = line["reason"]
+        elif event == "bounds":
+            self._over = None
         elif line.get("k") == self._trial:
             if event == "proposal_requested":
                 self._seen = line["seen"]

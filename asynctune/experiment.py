@@ -23,13 +23,17 @@ import orjson
 from asynctune import virtualtime
 from asynctune.backends.base import Backend, BackendRequest, KeepsCheckpoints
 from asynctune.benchmark import Benchmark, load_benchmark
+from asynctune.events import CheckpointRemoved
 from asynctune.exceptions import UsageError
 from asynctune.files import replaced_atomically
-from asynctune.inputs import differences
+from asynctune.inputs import cuts, differences, extends
 from asynctune.journal import (
     JournalWriter,
+    bounds_line,
     cut_torn_tail,
+    event_line,
     header_line,
+    read_bounds,
     read_header,
     read_lines,
 )
@@ -118,6 +122,8 @@ def run_experiment(
 ) -> dict[str, Any]:
     """Run an experiment in its folder to its end, from wherever its journal ends.
 
+    One that is over goes on if the bound that has ended it is larger now.
+
     Args:
         experiment: The inputs.
         folder: Where its files are; made if it does not exist.
@@ -139,6 +145,8 @@ def run_experiment(
     begin = time.perf_counter()
     metadata = _describe(experiment, parts)
     _write_metadata(folder, metadata | {"status": "running"})
+    if replayed is not None and parts.ledger.stopping != experiment.stopping:
+        replayed = _within_new_bounds(experiment, parts, journal, replayed)
     if replayed is None or replayed.finished is None:
         outcome = _run(experiment, parts, journal, replayed, observer)
     else:
@@ -266,7 +274,8 @@ def _completed(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None
     found = read_header(folder / JOURNAL)
     if found is None:
         return None
-    different = differences(found, inputs)
+    stopping = {"stopping": read_bounds(folder / JOURNAL)}
+    different = differences(dict(found) | stopping, dict(inputs) | stopping)
     if different:
         raise UsageError(
             f"{folder} holds another experiment: {different}; use another tag or results folder"
@@ -274,6 +283,14 @@ def _completed(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None
     metadata = read_metadata(folder)
     if metadata is None or metadata["status"] != "complete" or not (folder / RESULTS).exists():
         return None
+    if extends(metadata["stopped_by"], stopping["stopping"], inputs["stopping"], inputs["mode"]):
+        return None
+    if cuts(stopping["stopping"], inputs["stopping"], inputs["mode"]):
+        shorter = differences(stopping, {"stopping": inputs["stopping"]})
+        raise UsageError(
+            f"{folder} holds an experiment that is over, which can be extended but not cut: "
+            f"{shorter}; use another tag or results folder"
+        )
     return metadata
 
 
@@ -292,7 +309,30 @@ def _open_journal(journal: Path, parts: _Parts) -> Replayed | None:
     return _replay(parts, journal)
 
 
+def _within_new_bounds(
+    experiment: Experiment, parts: _Parts, journal: Path, replayed: Replayed
+) -> Replayed:
+    """Put the bounds that are asked for into force, on record; returns where the journal ends."""
+    ledger, backend, now = parts.ledger, parts.backend, replayed.time
+    ledger.set_bounds(experiment.stopping)
+    writer = JournalWriter(journal, durable=not backend.virtual_time)
+    writer.append(bounds_line(now, parts.inputs["stopping"]))
+    if isinstance(backend, KeepsCheckpoints):
+        # When it was over, checkpoints were removed that are now missed.
+        for number, trial in enumerate(ledger.trials):
+            waits = not trial.finished and number not in ledger.busy
+            if waits and trial.checkpoint and backend.checkpoint_of(number) is None:
+                event = CheckpointRemoved(now, number, 0)
+                if (seen := ledger.observe(event)) is not None:
+                    writer.append(event_line(event, seen))
+    writer.close()
+    return replayed._replace(finished=None, filling=False)
+
+
 def _replay(parts: _Parts, journal: Path) -> Replayed:
+    header = read_header(journal) or {}
+    # Where it went on within other bounds, the journal says so.
+    parts.ledger.set_bounds(StoppingCriterion(**header["stopping"]))
     return replay(parts.ledger, read_lines(journal), needs_data=parts.pair.searcher.needs_data)
 
 

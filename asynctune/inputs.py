@@ -1,6 +1,7 @@
 """What an experiment was begun with, beside what is asked for now."""
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any, Final
 
 _MOST: Final = 6  # differences that are told; more of them are of another problem altogether
@@ -30,3 +31,28 @@ def _different(
             yield from _different(was, now, f"{prefix}{name}.")
         elif was != now:
             yield f"{prefix}{name}", was, now
+
+
+def extends(stopped_by: str, before: Mapping[str, Any], now: Mapping[str, Any], mode: str) -> bool:
+    """Return whether an experiment that has ended goes on within other bounds.
+
+    Args:
+        stopped_by: What has ended it.
+        before: The bounds that it has ended within, by name.
+        now: Those asked for.
+        mode: "min" or "max": which values of the metric are better.
+    """
+    return _room(now, stopped_by, mode) > _room(before, stopped_by, mode)
+
+
+def cuts(before: Mapping[str, Any], now: Mapping[str, Any], mode: str) -> bool:
+    """Return whether one of the bounds asked for is smaller than before."""
+    return any(_room(now, name, mode) < _room(before, name, mode) for name in now)
+
+
+def _room(bounds: Mapping[str, Any], name: str, mode: str) -> float:
+    """Return a bound so that more lets an experiment run longer."""
+    bound = bounds.get(name)
+    if bound is None:
+        return inf
+    return -bound if name == "metric_value" and mode == "min" else float(bound)

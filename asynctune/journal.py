@@ -9,6 +9,7 @@ restart replays it. Numbers that are not finite are the strings "nan", "inf" and
 import os
 from collections.abc import Callable, Iterator, Mapping
 from math import inf, isfinite, nan
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -34,6 +35,7 @@ FORMAT: Final = 1
 Line = dict[str, Any]
 _BUFFER: Final = 1 << 16  # bytes to a write where a lost tail does no harm
 _WORDS: Final = {kind: kind.__name__.lower() for kind in (Started, Paused, Ended, Failed)}
+_BOUNDS: Final = b'"event":"bounds"'  # within a text the quotes would be escaped
 _HEADER: Final = b'{"event":"header","format":%d,' % FORMAT
 
 
@@ -182,6 +184,11 @@ def promise_line(now: float, promise: Promise) -> Line:
     }
 
 
+def bounds_line(now: float, bounds: Mapping[str, Any]) -> Line:
+    """Return the line that an experiment goes on after within other bounds."""
+    return {"t": now, "event": "bounds", "stopping": dict(bounds)}
+
+
 def request_line(now: float, k: int, seen: int, *, ahead: bool) -> Line:
     """Return the line of a request for a proposal."""
     line: Line = {"t": now, "event": "proposal_requested", "k": k, "seen": seen}
@@ -300,6 +307,24 @@ def read_header(path: Path) -> Mapping[str, Any] | None:
         )
     inputs: Mapping[str, Any] = line["inputs"]
     return inputs
+
+
+def read_bounds(path: Path) -> Mapping[str, Any]:
+    """Return the bounds of the experiment of a journal: those that it went on within last.
+
+    Raises:
+        JournalError: If the file does not begin with a header of a format known here.
+    """
+    header = read_header(path)
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as text:
+        at = text.rfind(_BOUNDS)
+        if at >= 0:
+            text.seek(text.rfind(b"\n", 0, at) + 1)
+            line = text.readline()
+            if line.endswith(b"\n"):
+                bounds: Mapping[str, Any] = orjson.loads(line)["stopping"]
+                return bounds
+    return {} if header is None else header["stopping"]
 
 
 def read_lines(path: Path) -> Iterator[Line]:

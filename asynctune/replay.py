@@ -22,6 +22,7 @@ from asynctune.ledger import Launch, Ledger, Promise
 from asynctune.orders import Expected, Order
 from asynctune.schedulers.base import Propose
 from asynctune.searchers.base import NO_SNAPSHOT, Snapshot
+from asynctune.stopping import StoppingCriterion
 from asynctune.trial import State
 
 
@@ -101,8 +102,10 @@ class _Replay:
             case "finished":
                 self.finished = line["reason"]
                 self.ledger.end(line["reason"])
-            case "restarted":
-                pass
+            case "bounds":
+                self.filling = False
+                self.finished = None
+                self.ledger.set_bounds(StoppingCriterion(**line["stopping"]))
             case _:
                 self.filling = False
                 self._event(line)

@@ -82,6 +82,8 @@ class _Clock:
                 self._idle_workers = line["workers"]
             case "finished":
                 self._finished = True
+            case "bounds":
+                self._finished = False
 
     def total(self, n_workers: int) -> WorkerTime:
         """Return the sums; what is under way counts up to the last line."""

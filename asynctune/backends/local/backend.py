@@ -146,19 +146,18 @@ class LocalBackend:
         policy = self._setup.settings.on_interrupt if leave_running else "stop"
         try:
             for attempt in list(self._supervisor.attempts.values()):
-                self._wind_up(attempt, policy, come_back=leave_running)
+                self._wind_up(attempt, policy)
             tasks = [a.task for a in self._supervisor.attempts.values() if a.task is not None]
             if tasks and policy != "detach":
                 await asyncio.wait(tasks)
         finally:
             self._leave(detach=policy == "detach")
 
-    def _wind_up(self, attempt: Attempt, policy: str, *, come_back: bool) -> None:
+    def _wind_up(self, attempt: Attempt, policy: str) -> None:
         if attempt.process is None:
             self._supervisor.forget(attempt)
         elif policy != "detach":
-            if come_back:
-                attempt.files.interrupted.touch()
+            attempt.files.interrupted.touch()  # an experiment that is over may be extended
             if policy == "pause":
                 self._supervisor.pause(attempt)
             else:
