@@ -128,7 +128,8 @@ def test_what_is_shown_of_a_trial_that_was_ended_is_its_own(tmp_path):
 
 
 def test_who_is_to_pause_and_trains_to_the_end_has_the_checkpoint_that_there_is(tmp_path):
-    text = 'report 1 0.5; while [ ! -e "$0.go" ]; do sleep 0.01; done; report 9 0.1'
+    text = 'report 1 0.5; echo > "$ASYNCTUNE_WAKE"; until [ -e "$0.go" ]; do sleep 0.01; done'
+    text += "; report 9 0.1"
 
     async def main():
         async with Bench(tmp_path / "experiment", shell(tmp_path, text)) as bench:
