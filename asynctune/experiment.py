@@ -122,7 +122,8 @@ def run_experiment(
 ) -> dict[str, Any]:
     """Run an experiment in its folder to its end, from wherever its journal ends.
 
-    One that is over goes on if the bound that has ended it is larger now.
+    One that is over goes on if the bound that has ended it is larger now; one in which training
+    failed and nothing at all was reported is run anew.
 
     Args:
         experiment: The inputs.
@@ -141,6 +142,8 @@ def run_experiment(
         return done
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / JOURNAL
+    if _in_vain(folder):
+        journal.unlink()
     replayed = _open_journal(journal, parts)
     begin = time.perf_counter()
     metadata = _describe(experiment, parts)
@@ -272,7 +275,7 @@ def _without_constants(point: Mapping[str, Any], space: ConfigSpace) -> dict[str
 def _completed(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the metadata if the experiment is complete; refuse a folder of another one."""
     found = read_header(folder / JOURNAL)
-    if found is None:
+    if found is None or _in_vain(folder):
         return None
     stopping = {"stopping": read_bounds(folder / JOURNAL)}
     different = differences(dict(found) | stopping, dict(inputs) | stopping)
@@ -292,6 +295,13 @@ def _completed(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None
             f"{shorter}; use another tag or results folder"
         )
     return metadata
+
+
+def _in_vain(folder: Path) -> bool:
+    """Return whether all that was trained for real failed before its first report."""
+    metadata = read_metadata(folder) or {}
+    counts = metadata.get("n_reports"), metadata.get("n_failed")
+    return metadata.get("backend") == "local" and counts[0] == 0 and bool(counts[1])
 
 
 def _lookahead(experiment: Experiment, parts: _Parts) -> int:

@@ -206,11 +206,16 @@ def failure_words(tuned: Tuned) -> list[str]:
     if failure is None:
         return []
     trial, cause, message = failure
-    failed = plural(tuned.metadata["n_failed"], "trial")
-    return [
-        f"{failed} failed; the last, trial {trial}: {cause}, {message}",
+    n, of = tuned.metadata["n_failed"], tuned.metadata["n_trials"]
+    words = [
+        f"{plural(n, 'trial')} failed; the last, trial {trial}: {cause}, {message}",
         f"all it wrote: asynctune logs {tuned.folder} {trial} --stderr",
     ]
+    if not tuned.metadata["n_reports"]:
+        words.append("when that is mended, the same again begins anew")
+    elif n == of or tuned.metadata["stopped_by"] == "max_failures":
+        words.append(f"when that is mended, remove {tuned.folder} or use another tag to begin anew")
+    return words
 
 
 def ending(folder: Path, best: int | None) -> Ending:

@@ -117,7 +117,25 @@ def test_when_every_trial_fails(call):
     assert done.status == 1
     assert "best loss none of" in done.out
     assert "ArithmeticError: no luck" in done.err
-    assert "--stderr" in done.err.splitlines()[-1]
+    assert "--stderr" in done.err.splitlines()[-2]
+    assert "the same again begins anew" in done.err.splitlines()[-1]
+
+
+def test_mended_the_same_command_begins_anew(call, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("raise ArithmeticError")
+    assert call(*FEW).status == 1
+    script.write_text(SCRIPT)
+    other = [word.replace("loss", "loss2") for word in FEW]
+    assert "must have 'loss2'; got epoch, loss" in call(*other).err
+    done = call(*FEW)
+    assert done.status == 0, done.err
+    assert "of 4 trials" in done.out
+
+    script.write_text(SCRIPT.replace('print("epoch", epoch)', "1 / (2 - epoch)"))
+    later = [*FEW, "--method", "RS"]
+    assert "remove results/train/RS-2w-0 or use another tag" in call(*later).err
+    assert "complete before" in call(*later).out
 
 
 def test_json_lines(call):
