@@ -79,7 +79,7 @@ def tune(
     max_trials: int | None = None,
     bounds: Mapping[str, Any] | None = None,
     method_options: Mapping[str, Any] | None = None,
-    name: str | None = None,
+    tag: str | None = None,
     results_dir: str | Path = "results",
     random_seed: int | None = None,
     progress: bool = True,
@@ -106,7 +106,7 @@ def tune(
         max_trials: Bound on trials started.
         bounds: Further bounds, as `StoppingCriterion` has them.
         method_options: Settings of the method.
-        name: Name of the study that the experiment belongs to; None means the trainable's.
+        tag: Name of the study that the experiment belongs to; None means the trainable's.
         results_dir: Folder that holds one folder a study.
         random_seed: Seed of everything random; None means that of the experiment that goes on,
             or any.
@@ -144,7 +144,7 @@ def tune(
         method_options=method_options or {},
         backend="local",
         backend_options=options,
-        tag=name,
+        tag=tag,
         results_dir=Path(results_dir),
         random_seed=random_seed,
     )

@@ -18,7 +18,7 @@ if __name__ == "__main__":
         max_resource=40,
         method="MOBSTER",
         max_trials=40,
-        name="spirals",
+        tag="spirals",
     )
     print(f"val_loss {best.value:.4f} with {dict(best.config)}")  # noqa: T201
     print(f"checkpoint: {best.checkpoint}")  # noqa: T201

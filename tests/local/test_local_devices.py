@@ -101,7 +101,7 @@ def test_requests_that_cannot_be_met_are_told_in_a_line(smi, monkeypatch):
     assert "got ''" in refusal(1, gpus="")
     assert "gpus_per_trial must be a whole number" in refusal(1, gpus_per_trial=0)
     assert "threads must be a whole number" in refusal(1, threads=1.5)
-    assert "no option 'gpu'" in refusal(1, gpu=1)
+    assert "disk_budget, on_interrupt; got 'gpu'" in refusal(1, gpu=1)
     assert "none is to be used" in refusal(1, gpus="none", gpus_per_trial=1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,7")
     assert "machine, 0, 1, 2, 3; got '7'" in refusal(1)

@@ -57,11 +57,11 @@ def test_a_script_and_its_checkpoint_and_once_more(tmp_path):
     assert again == tuned
 
 
-def test_other_inputs_need_another_name(tmp_path):
+def test_other_inputs_need_another_tag(tmp_path):
     tune(functions.returns, results_dir=tmp_path, **FEW)
     with pytest.raises(UsageError, match="another tag"):
         tune(functions.returns, results_dir=tmp_path, **FEW | {"mode": "max"})
-    tuned = tune(functions.returns, results_dir=tmp_path, **FEW | {"mode": "max"}, name="largest")
+    tuned = tune(functions.returns, results_dir=tmp_path, **FEW | {"mode": "max"}, tag="largest")
     assert tuned.folder.parent.name == "largest"
     assert tuned.value == tuned.reports()["loss"].max()
 
@@ -69,9 +69,10 @@ def test_other_inputs_need_another_name(tmp_path):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (functions.raises, "4 trials failed; the last, trial 3: user_error, exit status 1"),
+        (functions.raises, "4 trials failed; the last, trial "),
         (functions.raises, "ArithmeticError: no luck with"),
-        (functions.raises, "RS-2w-0 3 --stderr"),
+        (functions.raises, ": user_error, exit status 1"),
+        (functions.raises, " --stderr\n"),
         (functions.misses, "got an unexpected keyword argument"),
         (functions.yields_numbers, "a function must yield dicts such as {'loss': ...}; got 0."),
         (functions.diverges, "no trial has reported a finite loss"),
@@ -104,8 +105,11 @@ def test_some_failures(tmp_path):
         ({"method": "magic"}, "got 'magic'"),
         ({"space": {"x": [1]}}, "'x' must be a domain"),
         ({"space": "nothing.yaml"}, "nothing.yaml"),
-        ({"patience": 3}, "no option 'patience'"),
-        ({"name": "a_b"}, "got 'a_b'"),
+        (
+            {"patience": 3},
+            "options are: gpus, gpus_per_trial, trials_per_gpu, threads, grace_period, ",
+        ),
+        ({"tag": "a_b"}, "got 'a_b'"),
         ({"bounds": {"max_trials": 0}}, "max_trials must be a number above 0"),
     ],
 )
@@ -178,7 +182,7 @@ PROGRAM = """
     async def cell():
         return tune(
             slow, space={"x": uniform(0, 1)}, metric="loss", max_resource=9, max_trials=2,
-            n_workers=2, method="RS", name="slow", on_interrupt="stop",
+            n_workers=2, method="RS", tag="slow", on_interrupt="stop",
         )
 
     if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from asynctune.backends.local.gpus import ORDER, VISIBLE, Device, allowed, chosen, read_gpus
+from asynctune.backends.local.settings import SETTINGS
 from asynctune.cores import available_cores
 from asynctune.exceptions import UsageError
 
@@ -97,7 +98,8 @@ def make_placement(n_workers: int, options: Mapping[str, Any]) -> Placement:
     """
     for name in options:
         if name not in _KNOWN:
-            raise UsageError(f"the local backend has no option {name!r}")
+            listed = ", ".join((*_KNOWN, *SETTINGS))
+            raise UsageError(f"the local backend's options are: {listed}; got {name!r}")
     gpus_per_trial = _whole_number("gpus_per_trial", options)
     trials_per_gpu = _whole_number("trials_per_gpu", options)
     threads = _whole_number("threads", options)

@@ -44,13 +44,14 @@ class LocalSettings:
             )
 
 
-_NAMES: Final = frozenset(field.name for field in fields(LocalSettings))
+SETTINGS: Final = tuple(field.name for field in fields(LocalSettings))
+"""The names of the settings."""
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[LocalSettings, dict[str, Any]]:
     """Return the settings among a backend's options, and the options that are none of them."""
-    own = {name: value for name, value in options.items() if name in _NAMES}
-    return LocalSettings(**own), {n: v for n, v in options.items() if n not in _NAMES}
+    own = {name: value for name, value in options.items() if name in SETTINGS}
+    return LocalSettings(**own), {n: v for n, v in options.items() if n not in SETTINGS}
 
 
 def _is_number(value: object) -> bool:
