@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any, Final, final
 
 from asynctune._rung_words import RungWords
+from asynctune.backends.local.verdict import WROTE_LAST
 from asynctune.journal import Line, decode_number
 from asynctune.wording import plural, readable_time
 
@@ -17,6 +18,7 @@ _STATE_AFTER: Final = {
     "stop": "was being stopped",
     "complete": "was about to end, complete",
 }
+_SHORT: Final = 60.0  # seconds: in an experiment that ended before, whole ones say little
 _FOR_PROMOTION: Final = "waiting for its promotion"
 _FOR_A_WORKER: Final = "waiting for a worker"
 
@@ -42,7 +44,7 @@ class Story:
         self._metric: str = inputs["metric"]
         self._resource: str = inputs["resource"]
         self._rungs = RungWords(inputs)
-        self._lines: list[str] = []
+        self._lines: list[tuple[float, str]] = []
         self._calm: list[Line] = []  # reports in a row that nothing was decided on
         self._seen = 0  # observations at hand when its config was asked for
         self._origin = ""
@@ -94,7 +96,7 @@ class Story:
             f"config: {values}",
             f"from: {self._origin}",
             "",
-            *self._lines,
+            *(f"{_stamp(t, exact=self._now < _SHORT)}  {text}" for t, text in self._lines),
             "",
             *self._summary(),
         ]
@@ -124,9 +126,7 @@ class Story:
                 self._failed(line)
 
     def _say(self, t: float, text: str) -> None:
-        seconds = int(t)
-        stamp = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-        self._lines.append(f"{stamp:>9}  {text}")
+        self._lines.append((t, text))
 
     def _proposed(self, line: Line) -> None:
         self.config = line["config"]
@@ -152,7 +152,7 @@ class Story:
                 self._say(t, self._rungs.promotion(line["rung"]))
             start = f"from the checkpoint of {self._resource} {level}" if level else "from scratch"
             if level < self._highest:
-                start += f", {self._resource} {level + 1} to {self._highest} once more"
+                start += f", {self._levels(level + 1, self._highest)} once more"
             waited = f"after {readable_time(t - self._since)} {self._waiting}"
             attempt = f"attempt {line['attempt'] + 1}"
             self._say(t, f"resumed {where} ({attempt}) {start}, {goal}, {waited}")
@@ -210,14 +210,13 @@ class Story:
 
     def _values(self, lines: list[Line]) -> str:
         ends = [lines[0], lines[-1]]
-        levels = [line["resource"] for line in ends]
         values = [f"{decode_number(line['metrics'][self._metric]):.6g}" for line in ends]
-        if len(lines) == 1:
-            return f"{self._resource} {levels[0]}: {self._metric} {values[0]}"
-        return (
-            f"{self._resource} {levels[0]} to {levels[1]}: "
-            f"{self._metric} {values[0]} to {values[1]}"
-        )
+        values = values[:1] if len(lines) == 1 else values
+        levels = self._levels(*(line["resource"] for line in ends))
+        return f"{levels}: {self._metric} {' to '.join(values)}"
+
+    def _levels(self, first: int, last: int) -> str:
+        return f"{self._resource} {first}" + (f" to {last}" if last > first else "")
 
     def _paused(self, line: Line) -> None:
         level = line["resource"]
@@ -240,7 +239,7 @@ class Story:
 
     def _failed(self, line: Line) -> None:
         cause = line["cause"]
-        message = (line["message"].strip().splitlines() or ["no message"])[-1].strip()
+        message = _in_a_line(line["message"])
         if not self._command and line["state"] != "ended":
             self._count_failure(line, cause, message)
             return
@@ -317,6 +316,20 @@ class Story:
         if not workers:
             return ""
         return f", on {'worker' if len(workers) == 1 else 'workers'} {', '.join(map(str, workers))}"
+
+
+def _stamp(t: float, *, exact: bool) -> str:
+    seconds = int(t)
+    stamp = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{stamp:>9}" + (f".{int(t * 100) % 100:02}" if exact else "")
+
+
+def _in_a_line(message: str) -> str:
+    """Return what went wrong, and of what the script wrote the last line, which tells most."""
+    lines = [line.strip() for line in message.strip().splitlines()] or ["no message"]
+    if lines[0].endswith(WROTE_LAST):
+        return f"{lines[0]} {lines[-1]}"
+    return lines[-1]
 
 
 def _plain(value: object) -> str:

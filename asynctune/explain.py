@@ -41,15 +41,15 @@ def explain(folder: Path, trial: int) -> list[str]:
         JournalError: If the journal is damaged.
     """
     story = Story(folder.resolve().name, _inputs(folder), trial)
-    proposed = 0
+    started = 0
     for line in read_lines(folder / JOURNAL):
-        proposed += line["event"] == "proposal_ready" and line["config"] is not None
+        started += line["event"] == "start" and line["attempt"] == 0
         story.take(line)
-    if story.config is None:
+    if not 0 <= trial < started:  # others may have been proposed
         known = (
-            f"must be from 0 to {proposed - 1}"
-            if proposed
-            else "cannot be told of yet: none was proposed"
+            f"must be from 0 to {started - 1}"
+            if started
+            else "cannot be told of yet: none was started"
         )
         raise UsageError(f"a trial of {folder} {known}; got {trial}")
     return story.told()

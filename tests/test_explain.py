@@ -32,7 +32,7 @@ from asynctune.journal import (
 from asynctune.ledger import Launch, Ledger, Promise
 from asynctune.methods import Problem, make_method
 from asynctune.schedulers.base import Propose, Wait
-from asynctune.searchers.base import Fit
+from asynctune.searchers.base import Fit, Proposal
 from asynctune.space import ConfigSpace, loguniform, uniform
 from asynctune.stopping import RetryPolicy, StoppingCriterion
 from asynctune.wording import plural, readable_time
@@ -209,12 +209,12 @@ def test_in_place_promotions_and_reports_between(tmp_path):
     happened, end = script.story(0)
     assert happened[1:] == [
         (
-            "  0:00:20  epoch 1: loss 2; rung 1: rank 1 of 2 entries, at or below the cut-off 3: "
+            "  0:00:20.00  epoch 1: loss 2; rung 1: rank 1 of 2 entries, at or below the cut-off 3: "
             "promoted in place to 3"
         ),
-        "  0:00:30  epoch 2: loss 1.9",
+        "  0:00:30.00  epoch 2: loss 1.9",
         (
-            "  0:00:40  epoch 3: loss nan; rung 3: rank 1 of 1 entry, "
+            "  0:00:40.00  epoch 3: loss nan; rung 3: rank 1 of 1 entry, "
             "a value that is not finite goes no further: paused"
         ),
     ]
@@ -253,23 +253,23 @@ def test_stopped_for_good_with_a_late_report(tmp_path):
     script.report(32.0, 1, 3, 1.7)
     script.happen(Ended(33.0, 1, 0, 0.1))
     assert script.story(0)[0] == [
-        "  0:00:00  started on worker 0, to epoch 9 at most: the worker was free",
+        "  0:00:00.00  started on worker 0, to epoch 9 at most: the worker was free",
         (
-            "  0:00:10  epoch 1: loss 1; rung 1: rank 1 of 1 entry, one entry makes no cut-off "
+            "  0:00:10.00  epoch 1: loss 1; rung 1: rank 1 of 1 entry, one entry makes no cut-off "
             "yet: goes on to 3"
         ),
     ]
     happened, end = script.story(1)
     assert happened[1:] == [
         (
-            "  0:00:12  epoch 1: loss 2; rung 1: rank 2 of 2 entries, above the cut-off 1.33333: "
+            "  0:00:12.00  epoch 1: loss 2; rung 1: rank 2 of 2 entries, above the cut-off 1.33333: "
             "stopped for good"
         ),
         (
-            "  0:00:32  epoch 2 to 3: loss 1.8 to 1.7; late, while it was being stopped: recorded, "
+            "  0:00:32.00  epoch 2 to 3: loss 1.8 to 1.7; late, while it was being stopped: recorded, "
             "and nothing follows"
         ),
-        "  0:00:33  stopped; worker 1 free after 33 s",
+        "  0:00:33.00  stopped; worker 1 free after 33 s",
     ]
     assert end == [
         "end: it was stopped",
@@ -289,12 +289,12 @@ def test_promoted_while_its_pause_is_on_the_way(tmp_path):
     happened, end = script.story(0)
     assert happened[2:] == [
         (
-            "  0:00:12  promoted from rung 1 to 3: 2 is at or below the cut-off 2.33333 "
+            "  0:00:12.00  promoted from rung 1 to 3: 2 is at or below the cut-off 2.33333 "
             "(rank 1 of 2 entries); it goes on once its pause is confirmed"
         ),
-        "  0:00:30  paused with the checkpoint of epoch 1; worker 0 free after 30 s",
+        "  0:00:30.00  paused with the checkpoint of epoch 1; worker 0 free after 30 s",
         (
-            "  0:00:30  resumed on worker 0 (attempt 2) from the checkpoint of epoch 1, "
+            "  0:00:30.00  resumed on worker 0 (attempt 2) from the checkpoint of epoch 1, "
             "to epoch 9 at most, after 0 s waiting for a worker"
         ),
     ]
@@ -379,16 +379,16 @@ def test_ends_of_their_own(tmp_path):
     script.happen(Failed(31.0, 2, 0, Cause.USER_ERROR, "Traceback:\n  OSError: gone\n"))
     happened, end = script.story(0)
     assert happened[-1] == (
-        "  0:00:10  failed (user_error: it ended without any report) for good: "
+        "  0:00:10.00  failed (user_error: it ended without any report) for good: "
         "0 retries allowed after this cause; worker 0 free after 10 s"
     )
     assert end[:3] == ["end: it failed for good", "reports: 0", "attempts: 1, on worker 0"]
     happened, end = script.story(1)
-    assert happened[-1] == "  0:00:21  ended by itself at epoch 4; worker 1 free after 21 s"
+    assert happened[-1] == "  0:00:21.00  ended by itself at epoch 4; worker 1 free after 21 s"
     assert end[0] == "end: it ended by itself"
     happened, end = script.story(2)
     assert happened[-1] == (
-        "  0:00:31  failed while about to end, complete (user_error: OSError: gone), "
+        "  0:00:31.00  failed while about to end, complete (user_error: OSError: gone), "
         "which changes nothing; worker 2 free after 31 s"
     )
     assert end[0] == "end: it is complete"
@@ -401,11 +401,11 @@ def test_a_failure_or_an_end_while_pausing(tmp_path):
     script.happen(Failed(12.0, 0, 0, Cause.PREEMPTION, "taken", 1))
     script.happen(Ended(12.0, 1, 0))
     assert script.story(0)[0][2] == (
-        "  0:00:12  failed while being paused (preemption: taken), which changes nothing; "
+        "  0:00:12.00  failed while being paused (preemption: taken), which changes nothing; "
         "worker 0 free after 12 s"
     )
     assert script.story(1)[0][2] == (
-        "  0:00:12  ended by itself when it was to pause, which is as good; "
+        "  0:00:12.00  ended by itself when it was to pause, which is as good; "
         "worker 1 free after 12 s"
     )
     assert script.story(1)[1][0].startswith("end: it was paused when")
@@ -416,7 +416,7 @@ def test_a_checkpoint_that_made_room(tmp_path):
     script.report(10.0, 0, 1, 2.0)
     script.report(10.0, 1, 1, 3.0)
     script.happen(Paused(12.0, 1, 0, 1), CheckpointRemoved(13.0, 1, 4096))
-    said = "  0:00:13  its checkpoint made room for more promising ones"
+    said = "  0:00:13.00  its checkpoint made room for more promising ones"
     assert script.story(1)[0][-1] == said
     assert said not in script.story(0)[0]
 
@@ -476,6 +476,35 @@ def test_levels_that_are_skipped_leave_no_rank(tmp_path):
     assert "rung 1: one of 3 entries, above" in script.story(2)[0][1]
 
 
+def test_a_trial_that_was_only_proposed_is_none(tmp_path):
+    script = Script(tmp_path)
+    script.write(proposal_line(1.0, Proposal(2, {"lr": 0.1, "momentum": 0.5}), 0.0))
+    with pytest.raises(UsageError, match="must be from 0 to 1; got 2"):
+        explain(tmp_path, 2)
+
+
+def test_a_short_experiment_is_told_to_the_hundredth(tmp_path):
+    script = Script(tmp_path, method="RS", n_workers=1)
+    script.report(0.256, 0, 1, 0.5)
+    script.report(59.999, 0, 9, 0.4)
+    assert [line[:12] for line in script.story(0)[0]] == [
+        "  0:00:00.00",
+        "  0:00:00.25",
+        "  0:00:59.99",
+    ]
+    script.happen(Ended(60.0, 0, 0))
+    assert script.story(0)[0][-1].startswith("  0:01:00  ")
+
+
+def test_what_a_script_wrote_last_hides_no_cause(tmp_path):
+    script = Script(tmp_path, method="RS", n_workers=2)
+    wrote = "exit status 1; it wrote last:\nTraceback:\n  OSError: gone"
+    script.happen(Failed(70.0, 0, 0, Cause.USER_ERROR, wrote))
+    script.happen(Failed(70.0, 1, 0, Cause.USER_ERROR, "a report must have 'loss'; got epoch"))
+    assert "(user_error: exit status 1; it wrote last: OSError: gone)" in script.story(0)[0][-1]
+    assert "(user_error: a report must have 'loss'; got epoch)" in script.story(1)[0][-1]
+
+
 def test_a_trial_is_asked_for_that_is_not_there(tmp_path):
     script = Script(tmp_path)
     for number in (-1, 2, 99):
@@ -489,7 +518,7 @@ def test_a_trial_is_asked_for_that_is_not_there(tmp_path):
     script.write({"event": "header"})
     journal = tmp_path / "journal.jsonl"
     journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
-    with pytest.raises(UsageError, match="cannot be told of yet: none was proposed; got 0"):
+    with pytest.raises(UsageError, match="cannot be told of yet: none was started; got 0"):
         explain(tmp_path, 0)
     journal.write_text('{"event":"song"}\n')
     with pytest.raises(JournalError, match="must begin with a journal header"):

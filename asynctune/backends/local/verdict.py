@@ -6,6 +6,7 @@ from typing import Final, Literal, NamedTuple
 from asynctune.events import Cause, Ended, Failed, Paused
 
 Command = Literal["", "pause", "stop"]
+WROTE_LAST: Final = "; it wrote last:"  # ends the first line of a message, if others follow
 
 _FULL: Final = ("No space left on device", "Disk quota exceeded", "[Errno 28]")
 # Nobody sends these to itself: they come from the kernel, from a person or from a batch system.
@@ -125,4 +126,4 @@ def _signal(status: int) -> signal.Signals | None:
 
 
 def _with_tail(message: str, tail: str) -> str:
-    return f"{message}; it wrote last:\n{tail}" if tail else message
+    return f"{message}{WROTE_LAST}\n{tail}" if tail else message
