@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
         prog="collect", description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False
     )
     made.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the text")
+    made.add_argument("--download", action="store_true", help="fetch what --data lacks")
     made.add_argument("--cache", type=Path, metavar="FOLDER", help="for token ids; default --data")
     made.add_argument("--record", type=Path, required=True, metavar="FOLDER", help="the record")
     made.add_argument("--benchmark", choices=RECIPES, default=RECIPES[0])
@@ -74,6 +75,10 @@ def collect(values: argparse.Namespace) -> None:
     begun = time.monotonic()
     check(values)
     recipe = recipe_for(values)
+    if values.download:
+        from sims.transformer_wikitext2.training.download import download
+
+        download(values.data)
     text = load(values.data, values.cache, recipe.vocabulary)
     text = text.shortened(recipe.train_tokens, recipe.valid_tokens)
     import torch
@@ -119,7 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"collect: {' '.join(str(error).split())}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("collect: interrupted; the record is whole, start again to go on\n")
+        sys.stderr.write(
+            f"collect: interrupted; what was recorded is saved in {values.record}, and the same "
+            "command goes on with it\n"
+        )
         return 130
     return 0
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import replace
+from functools import partial
 
 import polars as pl
 import pytest
@@ -25,7 +26,7 @@ from sims.transformer_wikitext2.population.plan import Plan  # noqa: E402
 from sims.transformer_wikitext2.population.recipe import Recipe, full_recipe  # noqa: E402
 from sims.transformer_wikitext2.population.rows import Key, Record  # noqa: E402
 from sims.transformer_wikitext2.train import main as train  # noqa: E402
-from sims.transformer_wikitext2.training import checkpoint  # noqa: E402
+from sims.transformer_wikitext2.training import checkpoint, download  # noqa: E402
 from sims.transformer_wikitext2.training.settings import Shape  # noqa: E402
 from sims.transformer_wikitext2.training.text import load  # noqa: E402
 
@@ -106,12 +107,22 @@ def test_stopped_by_its_budget_it_goes_on_to_the_same_record(collector, budget):
     assert measured(collector("pieces")).equals(measured(whole))
 
 
-def test_a_budget_is_kept(collector):
+def test_a_budget_is_kept(collector, tmp_path):
     ticks = itertools.count()
     made = collector(now=lambda: next(ticks))
     assert not made.run(12)
     assert next(ticks) < 20
-    assert "out of time" in made.told[-1]
+    assert made.told[1].startswith("an epoch of 2 configs, trained at once, takes at least ")
+    assert made.told[-1] == (
+        "out of time: 6 trainings are left; nothing was recorded, as no epoch fitted into the time"
+    )
+    made = collector(now=lambda: next(ticks))
+    assert not made.run(150)
+    assert made.record.rows
+    assert made.told[-1].endswith(
+        f"what was recorded is saved in {tmp_path / 'record' / 'epochs.jsonl'}, and the same "
+        "command goes on with it"
+    )
 
 
 @pytest.mark.parametrize("save", [1, 2, 4])
@@ -244,6 +255,16 @@ def test_a_missing_text_is_named_in_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "train.txt" in error
+
+
+def test_a_missing_text_is_fetched(folder, tmp_path, monkeypatch, capsys):
+    flags = ["--data", str(tmp_path / "text"), "--record", str(tmp_path / "r"), "--configs", "0"]
+    assert main(flags) == 2
+    assert "the flag --download of train and of collect fetches it" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "download", partial(download.download, source=folder.as_uri()))
+        assert main([*flags, "--download"]) == 0
+    assert (tmp_path / "text" / "train.txt").read_bytes() == (folder / "train.txt").read_bytes()
 
 
 def test_the_design_is_even_and_its_beginning_does_not_change():

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
+from asynctune.wording import plural, readable_time
 from sims.transformer_wikitext2.population.cost import Problem, device_of
 from sims.transformer_wikitext2.population.design import next_population
 from sims.transformer_wikitext2.population.operations import choose
@@ -100,12 +101,32 @@ class Collector:
         done = self.record.count(self._plan.epochs)
         self._tell(f"{done} of {len(self._items)} trainings are recorded")
         begun = self._begun()
-        for members in self._populations(begun):
+        n_rows = self.record.rows
+        for number, members in enumerate(self._populations(begun)):
+            if not number and (least := self._least(members)) is not None:
+                self._tell(
+                    f"an epoch of {plural(len(members), 'config')}, trained at once, takes at "
+                    f"least {readable_time(least)}"
+                )
             if not self._train(members, clock, resumed=members is begun):
-                self._tell(f"out of time: {self._left()} trainings are left; the record is whole")
+                self._tell(self._out_of_time(added=self.record.rows - n_rows))
                 return False
         self._tell(f"all {len(self._items)} trainings are recorded")
         return True
+
+    def _least(self, members: Sequence[Item]) -> float | None:
+        """Return the seconds that the device needs at least for an epoch of a population."""
+        batch_size = self._settings(members[0]).batch_size
+        return self._best.least(self._problem, batch_size, len(members))
+
+    def _out_of_time(self, *, added: int) -> str:
+        said = f"out of time: {plural(self._left(), 'training is', 'trainings are')} left; "
+        if not added:
+            return said + "nothing was recorded, as no epoch fitted into the time"
+        return said + (
+            f"what was recorded is saved in {self.record.path}, and the same command goes on "
+            "with it"
+        )
 
     def _left(self) -> int:
         return sum(not self.record.complete(item.key, self._plan.epochs) for item in self._items)

@@ -96,6 +96,13 @@ class Device(NamedTuple):
     peak: float | None
     bandwidth: float | None
 
+    def least(self, problem: Problem, batch_size: int, epochs: int) -> float | None:
+        """Return the seconds that `epochs` epochs of one config need at least; None if unknown."""
+        if self.peak is None:
+            return None
+        moving = problem.traffic(batch_size) / self.bandwidth if self.bandwidth else 0.0
+        return epochs * max(problem.flop / self.peak, moving)
+
     def speed(self, problem: Problem, batch_size: int, epochs: int, seconds: float) -> str:
         """Say how fast `epochs` epochs of one config, trained at once, were in so many seconds."""
         rate = problem.flop * epochs / seconds

@@ -71,7 +71,8 @@ def load(data: Path, cache: Path | None = None, vocabulary: int | None = None) -
         if text is None:
             raise UsageError(
                 f"--data must be a folder with train.txt, valid.txt and test.txt (WikiText-2 at "
-                f"word level; --download fetches it); {data} lacks {', '.join(missing)}"
+                f"word level; the flag --download of train and of collect fetches it); {data} "
+                f"lacks {', '.join(missing)}"
             )
         return text
     raw = {part: (data / f"{part}.txt").read_bytes() for part in PARTS}
