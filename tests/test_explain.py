@@ -209,8 +209,8 @@ def test_in_place_promotions_and_reports_between(tmp_path):
     happened, end = script.story(0)
     assert happened[1:] == [
         (
-            "  0:00:20.00  epoch 1: loss 2; rung 1: rank 1 of 2 entries, at or below the cut-off 3: "
-            "promoted in place to 3"
+            "  0:00:20.00  epoch 1: loss 2; rung 1: rank 1 of 2 entries, at or below the cut-off "
+            "3: promoted in place to 3"
         ),
         "  0:00:30.00  epoch 2: loss 1.9",
         (
@@ -262,12 +262,12 @@ def test_stopped_for_good_with_a_late_report(tmp_path):
     happened, end = script.story(1)
     assert happened[1:] == [
         (
-            "  0:00:12.00  epoch 1: loss 2; rung 1: rank 2 of 2 entries, above the cut-off 1.33333: "
-            "stopped for good"
+            "  0:00:12.00  epoch 1: loss 2; rung 1: rank 2 of 2 entries, above the cut-off "
+            "1.33333: stopped for good"
         ),
         (
-            "  0:00:32.00  epoch 2 to 3: loss 1.8 to 1.7; late, while it was being stopped: recorded, "
-            "and nothing follows"
+            "  0:00:32.00  epoch 2 to 3: loss 1.8 to 1.7; late, while it was being stopped: "
+            "recorded, and nothing follows"
         ),
         "  0:00:33.00  stopped; worker 1 free after 33 s",
     ]
