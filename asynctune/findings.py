@@ -32,11 +32,14 @@ from asynctune.table import (
     format_seconds,
     round_to_worse,
 )
+from asynctune.wording import plural
 
 _CLEAR, _PROBABLE = 0.975, 0.9
 _FEWEST_SEEDS = 3
 """Below this number of seeds the bootstrap says nothing."""
 _SEEDS_FOR_CLEAR = 5
+_LITTLE = 0.1
+"""If workers train for less than this share of their time, the rest is what is simulated."""
 
 
 def findings(study: Study) -> list[str]:
@@ -71,9 +74,9 @@ def _few_against_many(study: Study) -> list[str]:
     if not np.isfinite(centres).all():
         return []
     sure = _probability(study, clever, plain, when)
-    if sure is None:
+    if sure is None and _value(study, centres[0]) != _value(study, centres[1]):
         word = "is better than" if centres[0] < centres[1] else "is not better than"
-    elif max(sure, 1 - sure) < _PROBABLE:
+    elif sure is None or max(sure, 1 - sure) < _PROBABLE:
         word = "cannot be told from"
     else:
         side = "better" if sure > 0.5 else "worse"
@@ -125,6 +128,10 @@ def _ranking(study: Study, setups: Sequence[Setup], when: float) -> list[str]:
     sure = {setup: _probability(study, best, setup, when) for setup in ordered[1:]}
     beats = sure[second]
     if beats is None:
+        level = [s for s in ordered if _value(study, centres[s]) == _value(study, centres[best])]
+        if len(level) > 1:
+            names = _listed([setup.method for setup in level])
+            return [f"{where} {names} cannot be told apart: {shown} each."]
         return [f"{where} {best.method} is best: {shown}, before {other}."]
     close = [setup for setup, p in sure.items() if p is not None and p < _PROBABLE]
     if not close:
@@ -194,20 +201,36 @@ def _cheapest(study: Study) -> list[str]:
         cost = study.cost_at(setup, found[setup].median) if priced else None
         return setup.n_workers * found[setup].median / 3600 if cost is None else cost
 
-    def told(setup: Setup) -> str:
-        unit = f"${spent(setup):.2f}" if priced else f"{spent(setup):.1f} worker hours"
-        share = f"{found[setup].reached} of {len(study.runs[setup])} seeds"
-        return f"{_name(setup)} ({format_seconds(found[setup].median)}, {unit}; {share})"
+    def price(setup: Setup) -> str:
+        return f"${spent(setup):.2f}" if priced else f"{spent(setup):.1f} worker hours"
+
+    def time(setup: Setup) -> str:
+        return format_seconds(found[setup].median)
+
+    def told(setups: Sequence[Setup]) -> str:
+        names = []
+        for setup in setups:
+            share = f"{found[setup].reached} of {plural(len(study.runs[setup]), 'seed')}"
+            names.append(f"{_name(setup)} ({time(setup)}, {price(setup)}; {share})")
+        return _listed(names)
+
+    def ways(kind: str, setups: Sequence[Setup]) -> str:
+        way = f"way to {goal} is" if len(setups) == 1 else f"ways to {goal} are"
+        return f"the {kind} {way} {told(setups)}"
 
     if len(there) < 2:
         return []
     goal = f"{study.metric} {_plain(study, levels[-1])}"
-    least = min(there, key=lambda setup: (spent(setup), found[setup].median))
-    first = min(there, key=lambda setup: (found[setup].median, spent(setup)))
-    if least == first:
-        return [f"the cheapest and fastest way to {goal} is {told(least)}, medians over seeds."]
-    ways = f"{told(least)}, the fastest {told(first)}"
-    return [f"the cheapest way to {goal} is {ways}, medians over seeds."]
+    # What is told by the same figures is named side by side.
+    least, first = price(min(there, key=spent)), time(min(there, key=lambda s: found[s].median))
+    cheapest = [setup for setup in there if price(setup) == least]
+    fastest = [setup for setup in there if time(setup) == first]
+    both = [setup for setup in cheapest if setup in fastest]
+    seeds = max(len(study.runs[setup]) for setup in there)
+    of = "medians over seeds" if seeds > 1 else "in the only seed"
+    if both:
+        return [f"{ways('cheapest and fastest', both)}, {of}."]
+    return [f"{ways('cheapest', cheapest)}, the fastest {told(fastest)}, {of}."]
 
 
 def _reservations(study: Study) -> list[str]:
@@ -219,6 +242,7 @@ def _reservations(study: Study) -> list[str]:
             f"with {fewest} seed{'s' if fewest > 1 else ''} nothing can be said about "
             "uncertainty; what looks better here may be chance."
         )
+    told += _start_up(study)
     best = best_reports(study)
     if "source" in best.columns:
         beyond = best.filter(pl.col("source") == "extrapolated").height
@@ -230,6 +254,23 @@ def _reservations(study: Study) -> list[str]:
     if study.incomplete:
         told.append(f"left out because not complete: {', '.join(study.incomplete)}.")
     return told
+
+
+def _start_up(study: Study) -> list[str]:
+    """Say so if simulated workers did little but start and stop, as with fast trainings."""
+    simulated = study.metadata.filter(
+        pl.col("backend") == "simulated", pl.col("training_share").is_not_null()
+    )
+    training, busy = (float(simulated[n].sum()) for n in ("training_share", "utilisation"))
+    if training >= _LITTLE * busy:
+        return []
+    profiles = _listed(simulated["profile"].unique().sort().to_list())
+    said = (
+        f"training took {_percent(training / busy)} of the time that workers were busy, start and "
+        f"stop the rest, as the profile {profiles} has it; --profile local, or --set "
+        "startup_delay=SECONDS, simulates other machines."
+    )
+    return [said]
 
 
 def _probability(study: Study, first: Setup, second: Setup, when: float) -> float | None:

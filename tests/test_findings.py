@@ -146,7 +146,38 @@ def test_single_seed_claims_nothing(tmp_path):
     sentences = findings(study_of(tmp_path, ENDS, seeds=1))
     assert not any(re.search(r"clearly|probably|bootstrap|band", s) for s in sentences)
     assert sentences[0].startswith("BO with 2 workers is not better than RS with 8")
+    assert one(sentences, "heapest").endswith("of 1 seed), in the only seed.")
     assert sentences[-1].startswith("With 1 seed nothing can be said about uncertainty")
+
+
+def test_what_has_the_same_figures_is_not_told_apart(tmp_path):
+    ends = {("RS", 2): 6.0, ("BO", 2): 6.00001, ("ASHA", 2): 6.4}
+    study = study_of(tmp_path, ends | {("RS", 8): 6.0, ("BO", 8): 7.0}, seeds=1)
+    sentences = findings(study)
+    assert "With 2 workers after 10 h RS and BO cannot be told apart: val_loss 6.00 each." in (
+        sentences
+    )
+    assert "With 8 workers after 5 h RS is best: val_loss 6.00, before BO (7.00)." in sentences
+    assert one(sentences, "heapest") == (
+        "The cheapest and fastest ways to val_loss 7.0 are RS with 8 workers (1.4 h, $11.11; 1 of "
+        "1 seed) and BO with 8 workers (1.4 h, $11.11; 1 of 1 seed), in the only seed."
+    )
+
+
+def test_few_workers_as_good_as_many_in_one_seed(tmp_path):
+    ends = {("RS", 8): 6.0, ("BO", 2): 6.0}
+    study = study_of(tmp_path, ends, seeds=1, seconds={2: 36000.0, 8: 36000.0})
+    assert findings(study)[0].startswith("BO with 2 workers cannot be told from RS with 8 workers")
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.05, True), (0.2, False), (None, False)])
+def test_trainings_lost_beside_start_up_are_pointed_out(tmp_path, share, said):
+    study = study_of(tmp_path, ENDS, training_share=share)
+    sentences = [s for s in findings(study) if "--profile" in s]
+    assert bool(sentences) == said
+    if said:
+        assert "took 5 % of the time that workers were busy" in sentences[0]
+        assert "as the profile sagemaker has it" in sentences[0]
 
 
 def test_one_setup_alone_compares_nothing(tmp_path):
