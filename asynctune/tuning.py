@@ -201,21 +201,36 @@ def found(folder: Path, metadata: Mapping[str, Any]) -> Tuned:
 
 
 def failure_words(tuned: Tuned) -> list[str]:
-    """Return lines on how many trials failed, and why the last of them; none if none did."""
-    failure = ending(tuned.folder, None).failure if tuned.metadata["n_failed"] else None
+    """Return lines on how many trials failed, why the last of them, and how to try again."""
+    n, of = tuned.metadata["n_failed"], tuned.metadata["n_trials"]
+    words = failures(tuned.folder, n)
+    if words and not tuned.metadata["n_reports"]:
+        words.append("when that is mended, the same again begins anew")
+    elif words and (n == of or tuned.metadata["stopped_by"] == "max_failures"):
+        words.append(f"when that is mended, remove {tuned.folder} or use another tag to begin anew")
+    return words
+
+
+def failures(folder: Path, n: int) -> list[str]:
+    """Return lines on the `n` trials that failed in `folder`, and why the last of them."""
+    failure = ending(folder, None).failure if n else None
     if failure is None:
         return []
     trial, cause, message = failure
-    n, of = tuned.metadata["n_failed"], tuned.metadata["n_trials"]
-    words = [
+    stream = " --stderr" if _complained(folder, trial) else ""
+    return [
         f"{plural(n, 'trial')} failed; the last, trial {trial}: {cause}, {message}",
-        f"all it wrote: asynctune logs {tuned.folder} {trial} --stderr",
+        f"all it wrote: asynctune logs {folder} {trial}{stream}",
     ]
-    if not tuned.metadata["n_reports"]:
-        words.append("when that is mended, the same again begins anew")
-    elif n == of or tuned.metadata["stopped_by"] == "max_failures":
-        words.append(f"when that is mended, remove {tuned.folder} or use another tag to begin anew")
-    return words
+
+
+def _complained(folder: Path, trial: int) -> bool:
+    """Return whether a trial's last attempt wrote anything on its standard error."""
+    from asynctune.backends.local.files import AttemptFiles, attempts_of, trial_folder
+
+    attempts = attempts_of(trial_folder(folder, trial))
+    stderr = AttemptFiles(folder, trial, attempts[-1]).stderr if attempts else None
+    return stderr is not None and stderr.exists() and stderr.stat().st_size > 0
 
 
 def ending(folder: Path, best: int | None) -> Ending:

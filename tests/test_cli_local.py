@@ -138,6 +138,44 @@ def test_mended_the_same_command_begins_anew(call, tmp_path):
     assert "complete before" in call(*later).out
 
 
+def test_what_scripts_do_wrong_is_said_at_the_end(call, tmp_path):
+    (tmp_path / "train.py").write_text("""
+import time
+from asynctune import report
+for epoch in range(1, 5):
+    report(epoch=epoch, loss=1 / epoch)
+    time.sleep(0.6)
+""")
+    (tmp_path / "space.yaml").write_text("x: {uniform: [0, 1]}\n")
+    done = call(*FEW, "--method-option", "continue_in_place=false")
+    assert done.status == 0
+    assert "went on after being told to pause or stop" in done.err
+
+
+def test_when_no_value_is_a_number(call, tmp_path):
+    text = "from asynctune import report\nreport(epoch=1, loss=float('nan'))\n"
+    (tmp_path / "train.py").write_text(text)
+    (tmp_path / "space.yaml").write_text("x: 0.5\n")
+    done = call(*FEW)
+    assert done.status == 1
+    assert "ended as no other config was left to try" in done.out
+    assert "the value of loss was NaN" in done.err
+    assert call(*FEW, "--log-format", "json").status == 1
+
+
+def test_constants_alone_are_the_best_config(call, tmp_path):
+    (tmp_path / "space.yaml").write_text("x: 0.5\n")
+    assert "best config: x=0.5\n" in call(*FEW).out
+
+
+def test_the_logs_named_are_those_that_say_something(call, tmp_path):
+    (tmp_path / "train.py").write_text("print('hello')\n")
+    done = call(*FEW)
+    pointer = next(line for line in done.err.splitlines() if line.startswith("all it wrote: "))
+    assert "it wrote last:\nhello\n" in done.err
+    assert call(*pointer.split()[4:]).out == "hello\n"
+
+
 def test_json_lines(call):
     done = call(*FEW, "--log-format", "json")
     events = [json.loads(line) for line in done.out.splitlines()]

@@ -10,7 +10,7 @@ import click
 from asynctune.cli import local, options
 from asynctune.cli.display import Reporter, make_reporter
 from asynctune.cli.study import plan_settings
-from asynctune.experiment import run_experiment
+from asynctune.experiment import JOURNAL, run_experiment
 from asynctune.ledger import Ledger
 from asynctune.opening import Opened, open_experiment
 from asynctune.space import ConfigSpace
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TELL_EVERY: Final = 10.0  # host seconds
 _LOCAL: Final = "local"
+_ENDS: Final = {"exhausted": "ended as no other config was left to try"}
 
 
 @click.command(epilog="Further arguments after `--` are passed on to the training script.")
@@ -80,6 +81,8 @@ def run(
             metadata = run_experiment(experiment, folder, observer=_telling(reporter))
             reporter.progress(experiment.name, metadata["experiment_seconds"], metadata)
             _tell_best(reporter, found(folder, metadata))
+        if experiment.backend == _LOCAL and metadata["best_trial"] is None:
+            sys.exit(1)
         return
     if not opened.complete:
         _print_rungs(opened, problem)
@@ -91,7 +94,8 @@ def run(
     _print_end(tuned)
     if experiment.backend == _LOCAL:
         _print_what_is_left(tuned, problem)
-        if tuned.trial is None and metadata["n_failed"]:
+        _print_remarks(opened)
+        if tuned.trial is None:
             sys.exit(1)
 
 
@@ -171,7 +175,8 @@ def _print_end(tuned: Tuned) -> None:
         f"{plural(metadata['n_reports'], 'report')} in "
         f"{readable_time(metadata['experiment_seconds'])}, "
         f"workers {metadata['utilisation']:.1%} busy"
-        f"{f', $ {cost:.2f}' if cost else ''}; ended by {metadata['stopped_by']}"
+        f"{f', $ {cost:.2f}' if cost else ''}; "
+        f"{_ENDS.get(metadata['stopped_by'], 'ended by ' + metadata['stopped_by'])}"
     )
     if metadata["provenance"] and metadata["backend"] != _LOCAL:
         click.echo(f"data: {metadata['provenance']}")
@@ -182,13 +187,25 @@ def _print_what_is_left(tuned: Tuned, problem: "Benchmark") -> None:
     """Print the best config, where its checkpoint is, and how to see logs and curves."""
     folder = tuned.folder
     if tuned.config is not None:
-        chosen = ConfigSpace(problem.space).domains  # what is constant is known
+        chosen = ConfigSpace(problem.space).domains or tuned.config  # what is constant is known
         settings = ", ".join(f"{name}={_short(tuned.config[name])}" for name in chosen)
         click.echo(f"best config: {settings}")
         click.echo(f"its checkpoint: {tuned.checkpoint or 'none, as the script has written none'}")
         click.echo(f"its logs: asynctune logs {folder} {tuned.trial}")
         click.echo(f"learning curves: asynctune curves {folder}")
     for line in failure_words(tuned):
+        click.echo(line, err=True)
+
+
+def _print_remarks(opened: Opened) -> None:
+    """Print what the scripts did wrong."""
+    from asynctune.backends.local.settings import split_options
+    from asynctune.journal import read_header, read_lines
+    from asynctune.remarks import remarks
+
+    journal = opened.folder / JOURNAL
+    settings, _ = split_options(opened.experiment.backend_options)
+    for line in remarks(read_header(journal) or {}, read_lines(journal), settings.grace_period):
         click.echo(line, err=True)
 
 
