@@ -135,6 +135,12 @@ class CurveTable:
             self.frame.write_parquet(temporary, compression="zstd", statistics=False)
 
 
+def check_there(path: Path) -> None:
+    """Raise a UsageError if there is no such table."""
+    if not path.is_file():
+        raise UsageError(f"a table of curves must be a parquet file; there is no {path}")
+
+
 def read(path: Path, form: TableFormat, *, allow_gaps: bool = False) -> CurveTable:
     """Read and check a table.
 
@@ -148,8 +154,7 @@ def read(path: Path, form: TableFormat, *, allow_gaps: bool = False) -> CurveTab
     """
     import polars as pl
 
-    if not path.is_file():
-        raise UsageError(f"a table of curves must be a parquet file; there is no {path}")
+    check_there(path)
     try:
         frame = pl.read_parquet(path)
     except pl.exceptions.PolarsError as error:

@@ -56,6 +56,20 @@ def test_run_shows_rungs_and_the_end(call) -> None:
     assert "ended by max_wallclock_time" in again.out
 
 
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--num-seeds=two", "'two' is not a valid integer."),
+        ("--num-seeds=0", "0 is not in the range x>=1."),
+        ("--max-wallclock-time=soon", "'soon' is not a valid number."),
+    ],
+)
+def test_numbers_are_called_numbers(call, flag: str, message: str) -> None:
+    done = call(*STUDY, flag)
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert done.err.rstrip().endswith(message)
+
+
 def test_json_log(call) -> None:
     done = call(*STUDY, *SHORT, "--method", "RS", "--log-format", "json")
     events = [json.loads(line) for line in done.out.splitlines()]

@@ -18,7 +18,7 @@ from asynctune.cli import options
 )
 @click.option(
     "--trials",
-    type=click.IntRange(min=1),
+    type=options.Integer(min=1),
     default=300,
     help="Draw at most so many: those that got furthest, and a sample.",
 )

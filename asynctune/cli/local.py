@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from asynctune.benchmark import Benchmark, load_benchmark
-from asynctune.cli.options import Function
+from asynctune.cli.options import Function, Integer, Number
 from asynctune.exceptions import UsageError
 from asynctune.opening import own_problem
 from asynctune.trainable import CONFIG_AS, Script
@@ -37,8 +37,8 @@ class Size(click.ParamType[int]):
         return int(float(found[1]) * _SIZES[found[2].upper()])
 
 
-_SECONDS: Final = click.FloatRange(min=0, min_open=True)
-_AT_LEAST_1: Final = click.IntRange(min=1)
+_SECONDS: Final = Number(min=0, min_open=True)
+_AT_LEAST_1: Final = Integer(min=1)
 
 _PROBLEM: Final = (
     click.option(
@@ -118,7 +118,7 @@ _BACKEND: Final = (
     ),
     click.option(
         "--grace-period",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         default=None,
         help="Seconds that a trial has for its checkpoint when it is to pause.  [default: 30]",
     ),

@@ -15,13 +15,13 @@ _SECONDS_BETWEEN_LOOKS: Final = 0.2
 
 @click.command()
 @click.argument("experiment", type=click.Path(path_type=Path))
-@click.argument("trial", type=click.IntRange(min=0))
+@click.argument("trial", type=options.Integer(min=0))
 @click.option("--stderr", is_flag=True, help="Show standard error instead of standard output.")
 @click.option(
-    "--attempt", type=click.IntRange(min=0), default=None, help="This attempt's.  [default: all]"
+    "--attempt", type=options.Integer(min=0), default=None, help="This attempt's.  [default: all]"
 )
 @click.option(
-    "--tail", type=click.IntRange(min=0), default=None, metavar="N", help="The last N lines only."
+    "--tail", type=options.Integer(min=0), default=None, metavar="N", help="The last N lines only."
 )
 @click.option(
     "--follow", is_flag=True, help="Go on with what is being written, until the experiment ends."

@@ -11,6 +11,18 @@ from asynctune.exceptions import UsageError
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+class Integer(click.IntRange):
+    """A whole number within bounds, called what it is and not a range."""
+
+    name = "integer"
+
+
+class Number(click.FloatRange):
+    """A number within bounds, called what it is and not a range."""
+
+    name = "number"
+
+
 class IntList(click.ParamType[tuple[int, ...]]):
     """Whole numbers of at least 1 separated by commas."""
 
@@ -142,7 +154,10 @@ _HOW = (
         "settings",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Replace a number of the profile, such as startup_delay=60. Repeatable.",
+        help="Replace a number of the profile, such as startup_delay=60: seconds of startup_delay, "
+        "warm_startup_delay, keep_alive, stop_delay or report_delay; times an hour of running of "
+        "failure_rate or preemption_rate; straggler_probability and straggler_factor; capacity, "
+        "the most attempts at once; and others, which a wrong name lists. Repeatable.",
     ),
     click.option(
         "--method-option",
@@ -154,14 +169,14 @@ _HOW = (
     ),
     click.option(
         "--random-seed",
-        type=click.IntRange(min=0),
+        type=Integer(min=0),
         default=None,
         help="Master seed; all methods of one repetition share their seed.  "
         "[default: the study's, else drawn and printed]",
     ),
     click.option(
         "--max-wallclock-time",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True),
         default=None,
         help="Seconds of each experiment.  [default: benchmark's; of a script an hour, or any if "
         "there is another bound]",
@@ -184,7 +199,7 @@ _HOW = (
     ),
     click.option(
         "--decision-cost",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         default=0.0,
         help="Virtual seconds that a proposal takes in a simulation.",
     ),

@@ -35,13 +35,13 @@ from asynctune.wording import plural
     default=",".join(REFERENCE_METHODS),
     help="Methods to compare.",
 )
-@click.option("--num-seeds", type=click.IntRange(min=1), default=1, help="Number of repetitions.")
+@click.option("--num-seeds", type=options.Integer(min=1), default=1, help="Number of repetitions.")
 @click.option(
-    "--start-seed", type=click.IntRange(min=0), default=0, help="Number of the first repetition."
+    "--start-seed", type=options.Integer(min=0), default=0, help="Number of the first repetition."
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(min=1),
+    type=options.Integer(min=1),
     default=None,
     help="Experiments that run at once.  [default: number of cores]",
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from asynctune.cli.options import Integer, Number
 from asynctune.exceptions import UsageError
 from asynctune.wording import readable_time
 
@@ -33,7 +34,7 @@ _LITTLE: Final = 0.1
 @click.option("--resource", default="epoch", help="Column of the resource.")
 @click.option(
     "--max-resource",
-    type=click.IntRange(min=1),
+    type=Integer(min=1),
     default=None,
     help="Levels of a full training.  [default: the table's highest]",
 )
@@ -52,10 +53,10 @@ _LITTLE: Final = 0.1
     help="exact: methods choose among the recorded configs; nearest: other configs have the curve "
     "of the nearest recorded one.",
 )
-@click.option("--n-workers", type=click.IntRange(min=1), default=4, help="The benchmark's default.")
+@click.option("--n-workers", type=Integer(min=1), default=4, help="The benchmark's default.")
 @click.option(
     "--max-wallclock-time",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=None,
     help=f"The benchmark's default, in seconds.  [default: {_TRAININGS} full trainings, at "
     "least two hours]",
@@ -88,8 +89,9 @@ def fit(
     from sims.commands.record import space_beside
     from sims.curvechecks import TableFormat
     from sims.curvefit import store
-    from sims.curvetable import read
+    from sims.curvetable import check_there, read
 
+    check_there(table)
     space = ConfigSpace(read_space(space_beside(table) if space_file is None else space_file))
     form = TableFormat(space, given["resource"], given["metric"], tuple(given["others"]))
     curves = read(table, form, allow_gaps=True)

@@ -1,10 +1,13 @@
 """Cluster profiles: their numbers are checked, told, replaced; draws depend on nothing else."""
 
 import json
+import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
+from asynctune.cli.study import study
 from asynctune.exceptions import UsageError
 from asynctune.plugins import load_plugin, plugin_names
 from sims.cluster import AttemptDraws, ClusterProfile
@@ -43,6 +46,13 @@ def test_options_replace_numbers_and_are_checked():
             local().with_options({name: 1})
     with pytest.raises(UsageError, match="startup_delay must be"):
         local().with_options({"startup_delay": -3.0})
+
+
+def test_the_numbers_that_the_help_names_are_there():
+    (option,) = (o for o in study.params if "--set" in o.opts)
+    named = set(re.findall(r"[a-z]+(?:_[a-z]+)+|capacity", option.help))
+    assert len(named) >= 10
+    assert named <= {field.name for field in fields(ClusterProfile)}
 
 
 def test_prices_are_by_the_second():

@@ -242,7 +242,11 @@ def test_a_benchmark_keeps_what_it_was_given(here):
     [
         (
             ["fit", "none.parquet", "--metric", "loss", "--name", "x"],
-            "none.space.yaml: No such file",
+            "there is no none.parquet",
+        ),
+        (
+            ["fit", "t.parquet", "--metric", "loss", "--name", "x"],
+            "t.space.yaml: No such file",
         ),
         (["fit", "t.parquet", "--space", "s.json", "--metric", "loss", "--name", "x"], "domain"),
         (
