@@ -1,12 +1,13 @@
 """What people watch while an experiment runs: a table of its state."""
 
+import asyncio
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asynctune.experiment import Experiment
 from asynctune.ledger import Ledger
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _A_SECOND: Final = 4
+_TIME: Final = "max_wallclock_time"
 _FATES: Final = ("running", "waiting", "paused", "complete", "stopped", "failed")
 
 
@@ -25,7 +27,7 @@ def budget(ledger: Ledger, now: float) -> Mapping[str, tuple[float, float]]:
     """Return (spent, granted) of each bound of the experiment that is spent little by little."""
     stopping = ledger.stopping
     spent = {
-        "max_wallclock_time": now,
+        _TIME: now,
         "max_trials": len(ledger.trials),
         "max_evaluations": ledger.reports,
         "max_resource_total": ledger.resource_total,
@@ -38,12 +40,13 @@ def budget(ledger: Ledger, now: float) -> Mapping[str, tuple[float, float]]:
 def seconds_left(ledger: Ledger, now: float) -> tuple[float, str] | None:
     """Return about how long it will take, and the bound that ends it; None if nothing is known.
 
-    What is bounded otherwise than by time is taken to go on at its average speed so far.
+    What is bounded otherwise than by time is taken to go on at its average speed so far. A bound
+    on trials says nothing: those that were started last may go on for long, and be promoted.
     """
     left = [
-        (granted - now if name == "max_wallclock_time" else now * (granted - spent) / spent, name)
+        (granted - now if name == _TIME else now * (granted - spent) / spent, name)
         for name, (spent, granted) in budget(ledger, now).items()
-        if spent > 0 or name == "max_wallclock_time"
+        if name == _TIME or (spent > 0 and name != "max_trials")
     ]
     return min(left, default=None)
 
@@ -74,34 +77,50 @@ def live(experiment: Experiment) -> Iterator[Observer]:
         yield lambda ledger, now: None  # noqa: ARG005
         return
     state: tuple[Ledger, float, float] | None = None
+    task: asyncio.Task[Any] | None = None
 
     def observe(ledger: Ledger, now: float) -> None:
-        nonlocal state
+        nonlocal state, task
+        task = task or asyncio.current_task()
         state = ledger, now, time.perf_counter()
 
     def drawn() -> "Table | Text":
         if state is None:
             return Text(f"{experiment.name} is starting")
         ledger, now, since = state
-        return _table(experiment.name, ledger, now + time.perf_counter() - since)
+        found = rows(ledger, now + time.perf_counter() - since)
+        if task is not None and task.cancelling():
+            found = [*interrupted_rows(ledger, experiment.backend_options), *found[2:]]
+        return _table(experiment.name, found)
 
     with Live(get_renderable=drawn, console=console, refresh_per_second=_A_SECOND, transient=True):
         yield observe
 
 
-def _table(name: str, ledger: Ledger, now: float) -> "Table":
+def _table(name: str, found: list[tuple[str, str]]) -> "Table":
     from rich.table import Table
 
     table = Table(title=name, show_header=False)
-    for row in rows(ledger, now):
+    for row in found:
         table.add_row(*row)
     return table
+
+
+def interrupted_rows(ledger: Ledger, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines that stand for time and budget while what runs comes to its end."""
+    trials = plural(len(ledger.busy), "trial")
+    doing = {"stop": f"ending {trials}", "detach": f"leaving {trials} running"}
+    word = doing.get(options.get("on_interrupt", ""), f"pausing {trials}")
+    return [("interrupted", f"{word}; Ctrl-C again ends them now")]
 
 
 def rows(ledger: Ledger, now: float) -> list[tuple[str, str]]:
     """Return the lines of the table, each a name and a text."""
     left = seconds_left(ledger, now)
-    eta = "" if left is None else f", about {readable_time(max(left[0], 0.0))} left ({left[1]})"
+    eta = ""
+    if left is not None:
+        about = "at most" if left[1] == _TIME else "about"
+        eta = f", {about} {readable_time(max(left[0], 0.0))} left ({left[1]})"
     best = "none yet"
     if ledger.best_metric is not None:
         best = f"{ledger.best_metric:.5g} (trial {ledger.best_trial})"
@@ -125,7 +144,7 @@ def rows(ledger: Ledger, now: float) -> list[tuple[str, str]]:
 
 def _share(name: str, spent: float, granted: float) -> str:
     share = f"({spent / granted:.0%})"
-    if name == "max_wallclock_time":
+    if name == _TIME:
         return f"{readable_time(spent)} of {readable_time(granted)} {share}"
     if name == "max_cost":
         return f"$ {spent:.2f} of {granted:.2f} {share}"

@@ -1,8 +1,10 @@
 """What is shown of an experiment while it runs."""
 
+import asyncio
 import io
 import sys
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +13,7 @@ from small_experiments import small_experiment
 from asynctune.experiment import replay_experiment, run_experiment
 from asynctune.stopping import StoppingCriterion
 from asynctune.trial import State, Trial
-from asynctune.watch import budget, fate, live, rows, seconds_left
+from asynctune.watch import budget, fate, interrupted_rows, live, rows, seconds_left
 
 
 def ledger(bounds, **spent):
@@ -33,8 +35,47 @@ def test_the_first_bound_to_be_reached_ends_it():
 
 
 def test_nothing_is_known_before_anything_is_spent():
-    assert seconds_left(ledger({"max_trials": 3}), 10.0) is None
+    assert seconds_left(ledger({"max_evaluations": 3}), 10.0) is None
     assert seconds_left(ledger({"metric_value": 3.0}, reports=7), 10.0) is None
+
+
+def test_trials_that_were_started_tell_nothing_of_when_they_end():
+    bounds = {"max_trials": 3}
+    assert seconds_left(ledger(bounds, trials=[0] * 2), 10.0) is None
+    assert seconds_left(ledger(bounds, trials=[0] * 3), 10.0) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({}, "pausing 2 trials; Ctrl-C again ends them now"),
+        ({"on_interrupt": "stop"}, "ending 2 trials; Ctrl-C again ends them now"),
+        ({"on_interrupt": "detach"}, "leaving 2 trials running; Ctrl-C again ends them now"),
+    ],
+)
+def test_what_happens_at_an_interruption(options, word):
+    busy = SimpleNamespace(busy={3: None, 5: None})
+    assert interrupted_rows(busy, options) == [("interrupted", word)]
+
+
+def test_an_interruption_is_shown_while_trials_come_to_their_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+
+    async def main():
+        observer(replay_experiment(experiment, tmp_path), 1.0)
+        asyncio.current_task().cancel()
+        deadline = time.monotonic() + 30
+        while "interrupted" not in screen.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)  # noqa: ASYNC251 - a task that awaits is cancelled
+
+    experiment = small_experiment()
+    run_experiment(experiment, tmp_path)
+    with live(experiment) as observer, suppress(asyncio.CancelledError):
+        asyncio.run(main())
+    assert "Ctrl-C again" in screen.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +102,7 @@ def test_the_rows_add_up(tmp_path):
     done = run_experiment(experiment, tmp_path)
     shown = dict(rows(replay_experiment(experiment, tmp_path), 3000.0))
     assert shown["best loss"] == f"{done['best_metric']:.5g} (trial {done['best_trial']})"
-    assert shown["time"] == "50 min, about 0 s left (max_wallclock_time)"
+    assert shown["time"] == "50 min, at most 0 s left (max_wallclock_time)"
     assert shown["budget"].startswith("50 min of 50 min (100%), ")
     started, _, words = shown["trials"].partition(" started: ")
     assert sum(int(part.split()[0]) for part in words.split(", ")) == int(started)
