@@ -265,10 +265,11 @@ def _start_up(study: Study) -> list[str]:
     if training >= _LITTLE * busy:
         return []
     profiles = _listed(simulated["profile"].unique().sort().to_list())
+    other = "" if "local" in profiles else "--profile local or "
     said = (
         f"training took {_percent(training / busy)} of the time that workers were busy, start and "
-        f"stop the rest, as the profile {profiles} has it; --profile local, or --set "
-        "startup_delay=SECONDS, simulates other machines."
+        f"stop the rest, as the profile {profiles} has it; another study with {other}--set "
+        "startup_delay=SECONDS tells of other machines."
     )
     return [said]
 

@@ -173,7 +173,7 @@ def test_few_workers_as_good_as_many_in_one_seed(tmp_path):
 @pytest.mark.parametrize(("share", "said"), [(0.05, True), (0.2, False), (None, False)])
 def test_trainings_lost_beside_start_up_are_pointed_out(tmp_path, share, said):
     study = study_of(tmp_path, ENDS, training_share=share)
-    sentences = [s for s in findings(study) if "--profile" in s]
+    sentences = [s for s in findings(study) if "--profile local" in s]
     assert bool(sentences) == said
     if said:
         assert "took 5 % of the time that workers were busy" in sentences[0]

@@ -37,12 +37,12 @@ _ENDS: Final = {"exhausted": "ended as no other config was left to try"}
 @options.one_problem
 @click.option(
     "--n-workers",
-    type=click.IntRange(min=1),
+    type=options.Integer(min=1),
     default=None,
     help="Number of workers.  [default: benchmark's; on this machine one a GPU, or without any "
     "one a core, 4 at most]",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Number of the repetition.")
+@click.option("--seed", type=options.Integer(min=0), default=0, help="Number of the repetition.")
 @options.results_dir
 @local.own_script
 def run(
@@ -152,14 +152,17 @@ def _print_rungs(opened: Opened, problem: "Benchmark") -> None:
     from asynctune.experiment import experiment_rungs
     from asynctune.rungtable import format_rung_table, rung_table
 
-    levels = experiment_rungs(opened.experiment)
-    if levels is not None:
+    rungs = experiment_rungs(opened.experiment)
+    if rungs is not None:
+        # How fast this machine trains is not known.
+        real = opened.experiment.backend == _LOCAL
         rows = rung_table(
-            levels,
+            rungs.levels,
             problem.max_resource,
             opened.experiment.n_workers,
             opened.experiment.stopping.max_wallclock_time,
-            problem.seconds_per_level,
+            None if real else problem.seconds_per_level,
+            rungs.seconds_per_attempt,
             mode=problem.mode,
         )
         click.echo(format_rung_table(rows, problem.resource))
