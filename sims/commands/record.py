@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asynctune.cli.options import Integer
 from asynctune.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 @click.option("--metric", help="Name of the metric that it reports.")
 @click.option("--mode", type=click.Choice(["min", "max"]), default="min", help="What is good.")
 @click.option("--resource", default="epoch", help="Name of the resource that it reports.")
-@click.option("--max-resource", type=click.IntRange(min=1), help="Levels of a full training.")
-@click.option("--configs", type=click.IntRange(min=1), default=64, help="Of a Sobol design.")
-@click.option("--design-seed", type=click.IntRange(min=0), default=0, help="Scrambles the design.")
-@click.option("--n-workers", type=click.IntRange(min=1), default=1, help="Trainings at once.")
+@click.option("--max-resource", type=Integer(min=1), help="Levels of a full training.")
+@click.option("--configs", type=Integer(min=1), default=64, help="Of a Sobol design.")
+@click.option("--design-seed", type=Integer(min=0), default=0, help="Scrambles the design.")
+@click.option("--n-workers", type=Integer(min=1), default=1, help="Trainings at once.")
 @click.option(
     "--config-as",
     type=click.Choice(["flags", "json"]),
