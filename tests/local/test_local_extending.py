@@ -23,7 +23,8 @@ def test_it_goes_on(tmp_path, kind, bound):
     assert lines[len(begun)]["event"] == "bounds"
     assert lines[-1]["t"] == metadata["experiment_seconds"] > first["experiment_seconds"]
     assert (metadata["n_failed"], processes_of(folder)) == (0, [])
-    assert not any(line["event"] == "failed" for line in lines)
+    # Who had not reported yet when the run was over, that is.
+    assert {line["cause"] for line in lines if line["event"] == "failed"} <= {"preemption"}
     configs = [line["config"] for line in lines if line["event"] == "proposal_ready"]
     reports = [line for line in lines if line["event"] == "report"]
     assert all(

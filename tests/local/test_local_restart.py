@@ -262,6 +262,21 @@ def test_an_interrupted_tuner_can_go_on(tmp_path, policy, number):
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.parametrize("policy", ["pause", "stop"])
+def test_who_was_interrupted_before_the_first_report_trains_again(tmp_path, policy):
+    trainable, folder = script(tmp_path, LED), tmp_path / "experiment"
+    options = {"on_interrupt": policy, "grace_period": 0.2}
+    settings = {"method": "RS", "bounds": {"max_trials": 2}, "options": options}
+    tuner = TunerProcess(folder, trainable, **settings).start()
+    tuner.wait_for("started", 2)
+    tuner.end(signal.SIGINT)
+    go(tmp_path, *range(1, LEVELS + 1))
+    metadata, lines = run(folder, trainable, **settings)
+    assert (metadata["n_trials"], metadata["n_failed"]) == (2, 0)
+    assert metadata["n_reports"] == 2 * LEVELS
+    check_books(lines)
+
+
 def test_a_tuner_killed_when_all_is_over_leaves_nobody_running(tmp_path):
     trainable, folder = script(tmp_path, LED), tmp_path / "experiment"
     settings = {"bounds": {"max_evaluations": 1}}

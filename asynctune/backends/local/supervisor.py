@@ -209,6 +209,8 @@ class Supervisor:
         if status is None:
             status = process.written_status(attempt.files.process)
         self.read(attempt)
+        if not attempt.count and attempt.files.interrupted.exists():
+            attempt.fault = Cause.PREEMPTION, "it was interrupted before its first report"
         end = attempt.end(status, self._setup.max_resource, process.oom_kills())
         self.forget(attempt)
         self._put(verdict(end, self._clock()))
