@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import anyio
 import orjson
@@ -182,10 +182,28 @@ def read_metadata(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def experiment_rungs(experiment: Experiment) -> tuple[int, ...] | None:
-    """Return the levels of the rungs that trials will meet; None if the method has no rungs."""
-    scheduler = _assemble(experiment).pair.scheduler
-    return scheduler.levels if isinstance(scheduler, ASHA) else None
+class Rungs(NamedTuple):
+    """What is known of an experiment's rungs before it begins.
+
+    Attributes:
+        levels: Their resource levels.
+        seconds_per_attempt: What a simulated attempt takes besides training; 0.0 if that is
+            not known.
+    """
+
+    levels: tuple[int, ...]
+    seconds_per_attempt: float
+
+
+def experiment_rungs(experiment: Experiment) -> Rungs | None:
+    """Return the rungs that trials will meet; None if the method has no rungs."""
+    parts = _assemble(experiment)
+    scheduler = parts.pair.scheduler
+    if not isinstance(scheduler, ASHA):
+        return None
+    profile = parts.inputs["backend"].get("profile", {})
+    delays = (profile.get(name, 0.0) for name in ("startup_delay", "stop_delay"))
+    return Rungs(scheduler.levels, sum(delays))
 
 
 def check_folder(experiment: Experiment, folder: Path) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ class Row(NamedTuple):
         share: Share of the trials that goes on from here; None at the last level.
         rule: Who goes on, in words.
         per_100: Trials expected to reach the level of 100 that are started.
-        within_budget: Trials expected to reach it before the time is over, or None if the
+        within_budget: Trials at most that reach it before the time is over, or None if the
             time or the speed is not known.
     """
 
@@ -40,14 +40,15 @@ def rung_table(
     n_workers: int,
     max_wallclock_time: float | None = None,
     seconds_per_level: float | None = None,
+    seconds_per_attempt: float = 0.0,
     *,
     mode: Literal["min", "max"] = "min",
 ) -> list[Row]:
     """Return the rung table of asynchronous successive halving.
 
-    Within the budget it is assumed that all workers are busy all the time and that the trials
-    of the lower rungs pass on to the upper ones as they come; start-up is left out, and so are
-    the trials under way at the end. So the numbers are an upper estimate.
+    Within the budget it is assumed that all workers are busy all the time, that a trial comes to
+    each rung by an attempt of its own, and that no more go on than the share says. With few trials
+    many more do, and those under way at the end are left out. So the numbers are an upper estimate.
 
     Args:
         levels: Resource levels of the rungs, ascending, below `max_resource`; none if every
@@ -56,6 +57,7 @@ def rung_table(
         n_workers: Number of workers.
         max_wallclock_time: Seconds that the experiment may take; None or ``inf``: no bound.
         seconds_per_level: Seconds of training a resource level, on average.
+        seconds_per_attempt: Seconds that a start, a pause and the like take besides.
         mode: Whether the metric is minimised or maximised: says which side of a cut-off wins.
 
     Returns:
@@ -78,8 +80,11 @@ def rung_table(
     if max_wallclock_time is not None and seconds_per_level and isfinite(max_wallclock_time):
         spans = [above - below for below, above in pairwise((0, *stops))]
         # What 100 trials take: everyone trains to the first rung, some on to the next, and so on.
-        levels_trained = sum(n * span for n, span in zip(counts, spans, strict=True))
-        started = n_workers * max_wallclock_time / (levels_trained * seconds_per_level)
+        seconds = sum(
+            n * (span * seconds_per_level + seconds_per_attempt)
+            for n, span in zip(counts, spans, strict=True)
+        )
+        started = n_workers * max_wallclock_time / seconds
     rows = []
     for i, (level, count) in enumerate(zip(stops, counts, strict=True)):
         share = level / stops[i + 1] if i < len(rungs) else None
@@ -89,9 +94,11 @@ def rung_table(
 
 
 def format_rung_table(rows: Sequence[Row], resource: str = "epoch") -> str:
-    """Return the table as plain text, the heading first, a line a row."""
+    """Return the table as plain text: what it shows, the heading, and a line a row."""
     budget = any(row.within_budget is not None for row in rows)
-    table = [[resource, "goes on", "per 100", *(["expected"] if budget else []), "cut-off"]]
+    title = "rungs, where trials are compared: which share goes on, how many of 100 get there"
+    title += ", and how many at most in the time" if budget else ""
+    table = [[resource, "goes on", "per 100", *(["at most"] if budget else []), "cut-off"]]
     for row in rows:
         share = "" if row.share is None else f"{row.share:.0%}"
         cells = [str(row.level), share, f"{row.per_100:.3g}"]
@@ -99,10 +106,11 @@ def format_rung_table(rows: Sequence[Row], resource: str = "epoch") -> str:
             cells.append(_count(row.within_budget))
         table.append([*cells, row.rule])
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]) - 1)]
-    return "\n".join(
+    lines = (
         "  ".join([*(cell.rjust(w) for cell, w in zip(line, widths, strict=False)), line[-1]])
         for line in table
     )
+    return "\n".join([title, *lines])
 
 
 def _check(rungs: tuple[int, ...], max_resource: int, n_workers: int) -> None:

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from small_experiments import small_experiment
 
 from asynctune.asktell import AskTell
 from asynctune.exceptions import UsageError
+from asynctune.experiment import experiment_rungs
 from asynctune.rungtable import format_rung_table, rung_table
 from asynctune.schedulers.rungs import rung_levels
 from asynctune.space import uniform
@@ -33,6 +35,13 @@ def test_the_budget_is_spent():
     assert spent == pytest.approx(4 * 18_000)
 
 
+def test_attempts_cost_something_besides():
+    rows = rung_table((1, 3), 9, 4, 18_000, 60.0, 200.0)
+    # Of 9 trials 3 come to the second rung and 1 to the end, each by an attempt more.
+    each = (9 * 260 + 3 * 320 + 1 * 560) / 9
+    assert rows[0].within_budget == pytest.approx(4 * 18_000 / each)
+
+
 def test_without_rungs_every_trial_is_complete():
     (row,) = rung_table((), 40, 8, 18_000, 45.0)
     assert row.per_100 == 100
@@ -43,17 +52,20 @@ def test_without_rungs_every_trial_is_complete():
 def test_no_expectation_without_time_or_speed(unknown):
     rows = rung_table((1, 3), 9, 4, *unknown)
     assert {r.within_budget for r in rows} == {None}
-    assert "expected" not in format_rung_table(rows)
+    assert "at most" not in format_rung_table(rows)
 
 
 def test_text():
+    title = "rungs, where trials are compared: which share goes on, how many of 100 get there"
     assert format_rung_table(rung_table((1, 3), 9, 4, 18_000, 60.0)).splitlines() == [
-        "epoch  goes on  per 100  expected  cut-off",
-        "    1      33%      100       514  at or below the 33.3% quantile of the rung's values",
-        "    3      33%     33.3       171  at or below the 33.3% quantile of the rung's values",
-        "    9              11.1        57  complete",
+        f"{title}, and how many at most in the time",
+        "epoch  goes on  per 100  at most  cut-off",
+        "    1      33%      100      514  at or below the 33.3% quantile of the rung's values",
+        "    3      33%     33.3      171  at or below the 33.3% quantile of the rung's values",
+        "    9              11.1       57  complete",
     ]
     assert format_rung_table(rung_table((), 40, 4), "step").splitlines() == [
+        title,
         "step  goes on  per 100  cut-off",
         "  40               100  complete",
     ]
@@ -94,3 +106,10 @@ def test_asha_does_what_the_table_says(type_):
     assert reached[1] == n
     # Promotions that come early for want of data let somewhat more through.
     assert all(0.97 < reached[r.level] / n * 100 / r.per_100 < 1.2 for r in rows)
+
+
+def test_delays_of_the_cluster_count():
+    options = {"startup_delay": 200.0, "stop_delay": 30.0}
+    rungs = experiment_rungs(small_experiment(options=options))
+    assert rungs == ((1, 3, 9), 230.0)
+    assert experiment_rungs(small_experiment("RS")) is None
