@@ -1,5 +1,6 @@
 """``asynctune record``: make a table of recorded curves."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from asynctune.benchmark import Benchmark
-    from asynctune.ledger import Ledger
     from asynctune.space import ConfigSpace
     from asynctune.trainable import Function, Script
     from sims.curvetable import CurveTable
@@ -62,7 +62,8 @@ def record(*, table: Path, folders: tuple[Path, ...], **given: Any) -> None:  # 
 
     With --from, those that experiments have seen. Otherwise a script or function is run to the
     end over a Sobol design of its space, on this machine; started again, the same command goes on
-    where it was. Curves that TABLE has already are replaced, others are kept.
+    where it was, tries again what failed, and with more --configs trains the further ones. Curves
+    that TABLE has already are replaced, others are kept.
     """
     from asynctune.spacefile import format_space
     from sims.curvejournals import table_of
@@ -70,7 +71,7 @@ def record(*, table: Path, folders: tuple[Path, ...], **given: Any) -> None:  # 
     if bool(folders) + (given["script"] is not None) + (given["function"] is not None) != 1:
         raise UsageError("curves must come from one of --from, --script and --function")
     if not folders:
-        folders = (_run(table, given),)
+        folders = _run(table, given)
     found, _ = table_of(folders)
     n_curves = len(found.curves().ids)
     merged = _merged(table, found)
@@ -120,51 +121,31 @@ def _merged(path: Path, found: "CurveTable") -> "CurveTable":
     return check(kept, form, allow_gaps=True).appended(found.frame, allow_gaps=True)
 
 
-def _run(table: Path, given: dict[str, Any]) -> Path:
-    """Run the design on this machine; return the experiment's folder."""
+def _run(table: Path, given: dict[str, Any]) -> tuple[Path, ...]:
+    """Run the design on this machine; return the experiments' folders."""
     from asynctune.cli.options import read_settings
-    from asynctune.experiment import Experiment, run_experiment
     from asynctune.space import ConfigSpace
-    from asynctune.stopping import RetryPolicy, StoppingCriterion
+    from asynctune.tuning import failures
+    from sims.recording import HopelessError, train_design
 
     benchmark = _benchmark(given)
     space = ConfigSpace(benchmark.space)
-    points = sobol_configs(space, given["configs"], given["design_seed"])
-    tag = given["tag"] or f"record-{table.stem}"
-    experiment = Experiment(
-        tag=tag,
-        method="RS",
-        benchmark=benchmark,
-        n_workers=given["n_workers"],
-        seed=0,
-        scheduler_seed=given["design_seed"],
-        stopping=StoppingCriterion(max_trials=len(points)),
-        backend="local",
-        backend_options=read_settings(given["settings"]),
-        points_to_evaluate=points,
-        # Configs that crash the script are left out; the others are worth recording.
-        retries=RetryPolicy(max_failures=len(points)),
-    )
-    folder: Path = given["results_dir"] / tag / experiment.name
-    click.echo(f"{len(points)} configs on {given['n_workers']} workers; files in {folder}")
-    metadata = run_experiment(experiment, folder, observer=_Progress(len(points)))
-    click.echo(f"{metadata['n_trials']} trials in {metadata['experiment_seconds']:.0f} s")
-    return folder
-
-
-class _Progress:
-    """Says after each twentieth of the trainings how many have come to an end."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._said = 0
-
-    def __call__(self, ledger: "Ledger", now: float) -> None:
-        done = len(ledger.trials) - len(ledger.busy)
-        if done - self._said >= max(1, self._total // 20):
-            self._said = done
-            failed = f", {ledger.failed} failed" if ledger.failed else ""
-            click.echo(f"{done} of {self._total} trained{failed}, {now:.0f} s")
+    try:
+        found = train_design(
+            benchmark,
+            sobol_configs(space, given["configs"], given["design_seed"]),
+            given["results_dir"] / (given["tag"] or f"record-{table.stem}"),
+            n_workers=given["n_workers"],
+            seed=given["design_seed"],
+            backend_options=read_settings(given["settings"]),
+            say=click.echo,
+        )
+    except HopelessError as error:
+        for line in failures(error.folder, error.failed):
+            click.echo(line, err=True)
+        click.echo("when that is mended, the same command tries them again", err=True)
+        sys.exit(1)
+    return tuple(found)
 
 
 def _benchmark(given: dict[str, Any]) -> "Benchmark":
@@ -193,7 +174,6 @@ def _trainable(given: dict[str, Any]) -> "Script | Function":
 
     if given["script"] is not None:
         return Script(path=given["script"], config_as=given["config_as"])
-    import sys
     from importlib import import_module
 
     module, colon, name = given["function"].partition(":")

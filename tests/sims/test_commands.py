@@ -205,7 +205,8 @@ def test_with_exact_replay_methods_choose_among_what_was_recorded(here, method):
     configs = write_table("curves.parquet")
     words = ["--space", "space.json", "--metric", "loss", "--name", "own", "--replay", "exact"]
     assert "and methods choose among them" in asynctune("fit", "curves.parquet", *words)
-    asynctune("run", "--benchmark", "own", "--method", method, "--n-workers", "3")
+    words = ["--benchmark", "own", "--method", method, "--n-workers", "3", "--random-seed", "7"]
+    asynctune("run", *words, "--profile", "local")  # so that there is time for all
     frame = pl.read_parquet("results/own/*/results.parquet")
     tried = frame.filter(epoch=1).select("config_lr", "config_width").rows()
     assert sorted(tried) == sorted((c["lr"], c["width"]) for c in configs)
@@ -296,3 +297,62 @@ def test_designs_are_of_different_configs_and_grow():
     assert sobol_configs(space, 9, seed=4) != configs[:9]
     finite = ConfigSpace({"width": space["width"]})
     assert sorted(c["width"] for c in sobol_configs(finite, 500, seed=0)) == list(range(1, 10))
+
+
+FRAGILE = """
+import argparse, os
+from asynctune import report
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr")
+parser.add_argument("--width", type=int)
+parser.add_argument("--epochs", type=int)
+a = parser.parse_args()
+if a.width in {broken}:
+    raise ArithmeticError("too wide")
+for epoch in range(1, a.epochs + 1):
+    report(epoch=epoch, loss=a.width / epoch)
+"""
+FEW = ["--script", "train.py", "--space", "space.json", "--metric", "loss", "--max-resource", "3"]
+
+
+def write_fragile(folder, broken):
+    (folder / "train.py").write_text(FRAGILE.replace("{broken}", str(set(broken) or "()")))
+
+
+def recorded():
+    return pl.read_parquet("curves.parquet")["config_id"].n_unique()
+
+
+def test_a_recording_grows_and_tries_again_what_failed(here):
+    write_fragile(here, [3])
+    wide = sum(c["width"] == 3 for c in sobol_configs(ConfigSpace.from_json(SPACE), 24, seed=0))
+    assert wide > 0
+    said = asynctune("record", "curves.parquet", *FEW, "--configs", "24", "--n-workers", "2")
+    assert f"{wide} trial" in said
+    assert "ArithmeticError: too wide" in said
+    assert recorded() == 24 - wide
+    write_fragile(here, [])
+    said = asynctune("record", "curves.parquet", *FEW, "--configs", "26")
+    assert f"{2 + wide} configs on 1 worker;" in said
+    assert recorded() == 26
+    for n in ("26", "10"):
+        said = asynctune("record", "curves.parquet", *FEW, "--configs", n)
+        assert said.startswith("nothing is left to train")
+    assert recorded() == 26
+    with pytest.raises(UsageError, match="its metric is loss, not twice"):
+        asynctune("record", "curves.parquet", *FEW, "--metric", "twice")
+
+
+@pytest.mark.parametrize("configs", [3, 20])
+def test_a_hopeless_recording_ends_early_and_says_why(here, configs, capfd):
+    write_fragile(here, range(1, 10))
+    words = ["record", "curves.parquet", *FEW, "--configs", str(configs)]
+    result = CliRunner().invoke(commands, words)
+    assert result.exit_code == 1
+    assert f"{min(configs, 5)} trials failed; the last, trial " in result.output
+    assert "ArithmeticError: too wide" in result.output
+    assert "asynctune logs results/record-curves/RS-1w-0 " in result.output
+    assert f"6 of {configs} trained" not in result.output
+    write_fragile(here, [])
+    asynctune(*words)
+    assert recorded() == configs
