@@ -230,12 +230,21 @@ def load_study(
     if not shown:
         raise UsageError(
             f"a study must have at least one complete experiment; {folder} has none"
-            + (f" ({len(incomplete)} incomplete)" if incomplete else "")
+            + (_how_to_see(tag, incomplete) if incomplete else "")
         )
     shown.sort(key=lambda entry: _order(entry[1]))
     metadata_frame = _metadata_frame([metadata for _, metadata in shown])
     _check_together(metadata_frame, folder)
     return Study(tag, folder, metadata_frame, _reports_frame(shown), tuple(incomplete))
+
+
+def _how_to_see(tag: str, incomplete: list[str]) -> str:
+    """Return what there is for those that run still, or were interrupted."""
+    name = f"{tag}/{incomplete[0]}"
+    return (
+        f", and {len(incomplete)} incomplete; `asynctune curves {name}` and "
+        f"`asynctune explain {name}` tell of those"
+    )
 
 
 def method_rank(method: str) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -259,25 +260,46 @@ def test_logs_are_followed_from_before_the_start_to_the_end(tmp_path):
     assert process.returncode == 0
 
 
-def test_ctrl_c_and_the_same_command_again(call, tmp_path):
-    command = [*FEW, "--random-seed", "3", "--", "--pause", "0.2"]
+def interrupt(tmp_path, *command):
+    """Start a command, interrupt it after its first report, and return (output, errors)."""
     process = subprocess.Popen(
         [sys.executable, "-c", "from asynctune.cli import main; main()", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        text=True,
     )
     journal = tmp_path / "results" / "train" / "ASHA-2w-0" / JOURNAL
     while not journal.exists() or b'"report"' not in journal.read_bytes():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.decode().strip().count("\n") == 0
-    assert b"the same command goes on" in err
+    assert err.strip().count("\n") == 0
+    assert "the same command goes on" in err
+    return out
+
+
+def test_ctrl_c_and_the_same_command_again(call, tmp_path):
+    command = [*FEW, "--random-seed", "3", "--", "--pause", "0.2"]
+    out = interrupt(tmp_path, *command)
+    assert re.search(r"best loss so far [0-9.]+ \(trial [01]\): x=0\.", out)
+    assert "results so far: results/train/ASHA-2w-0; " in out
+    journal = tmp_path / "results" / "train" / "ASHA-2w-0" / JOURNAL
     begun = journal.read_bytes()
+    refused = call("table", "train")
+    assert refused.status == 2
+    assert "asynctune curves train/ASHA-2w-0" in refused.err
     done = call(*command)
     assert done.status == 0, done.err
     assert "ended by max_trials" in done.out
     assert journal.read_bytes().startswith(begun)
+
+
+def test_trials_that_are_left_to_themselves_are_counted(call, tmp_path):
+    command = [*FEW, "--on-interrupt", "detach", "--random-seed", "3", "--", "--pause", "0.2"]
+    assert re.search(
+        r"^(2 trials run|1 trial runs) on$", interrupt(tmp_path, *command), re.MULTILINE
+    )
+    assert call(*command).status == 0

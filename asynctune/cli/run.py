@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ import click
 from asynctune.cli import local, options
 from asynctune.cli.display import Reporter, make_reporter
 from asynctune.cli.study import plan_settings
-from asynctune.experiment import JOURNAL, run_experiment
+from asynctune.experiment import JOURNAL, replay_experiment, run_experiment
 from asynctune.ledger import Ledger
 from asynctune.opening import Opened, open_experiment
 from asynctune.space import ConfigSpace
@@ -88,8 +89,12 @@ def run(
         _print_rungs(opened, problem)
     else:
         click.echo("complete before; nothing is left to run")
-    with live(experiment) as observer:
-        metadata = run_experiment(experiment, folder, observer=observer)
+    try:
+        with live(experiment) as observer:
+            metadata = run_experiment(experiment, folder, observer=observer)
+    except KeyboardInterrupt:
+        _print_so_far(opened, problem)
+        raise
     tuned = found(folder, metadata)
     _print_end(tuned)
     if experiment.backend == _LOCAL:
@@ -190,14 +195,28 @@ def _print_what_is_left(tuned: Tuned, problem: "Benchmark") -> None:
     """Print the best config, where its checkpoint is, and how to see logs and curves."""
     folder = tuned.folder
     if tuned.config is not None:
-        chosen = ConfigSpace(problem.space).domains or tuned.config  # what is constant is known
-        settings = ", ".join(f"{name}={_short(tuned.config[name])}" for name in chosen)
-        click.echo(f"best config: {settings}")
+        click.echo(f"best config: {_settings_of(tuned.config, problem)}")
         click.echo(f"its checkpoint: {tuned.checkpoint or 'none, as the script has written none'}")
         click.echo(f"its logs: asynctune logs {folder} {tuned.trial}")
         click.echo(f"learning curves: asynctune curves {folder}")
     for line in failure_words(tuned):
         click.echo(line, err=True)
+
+
+def _print_so_far(opened: Opened, problem: "Benchmark") -> None:
+    """Print what an experiment has found that was interrupted, and what runs on."""
+    experiment, folder = opened.experiment, opened.folder
+    if not (folder / JOURNAL).exists():
+        return
+    ledger = replay_experiment(experiment, folder)
+    if ledger.best_trial is not None:
+        config = _settings_of(ledger.scheduler.config(ledger.best_trial), problem)
+        best = f"{ledger.best_metric:.4f} (trial {ledger.best_trial})"
+        click.echo(f"best {ledger.metric} so far {best}: {config}")
+    if ledger.busy and experiment.backend_options.get("on_interrupt") == "detach":
+        trials = "1 trial runs" if len(ledger.busy) == 1 else f"{len(ledger.busy)} trials run"
+        click.echo(f"{trials} on")
+    click.echo(f"results so far: {folder}; `asynctune curves` and `explain` show them")
 
 
 def _print_remarks(opened: Opened) -> None:
@@ -210,6 +229,12 @@ def _print_remarks(opened: Opened) -> None:
     settings, _ = split_options(opened.experiment.backend_options)
     for line in remarks(read_header(journal) or {}, read_lines(journal), settings.grace_period):
         click.echo(line, err=True)
+
+
+def _settings_of(config: Mapping[str, Any], problem: "Benchmark") -> str:
+    """Return a config in a line; what is constant is known, and left out if anything is tuned."""
+    chosen = ConfigSpace(problem.space).domains or config
+    return ", ".join(f"{name}={_short(config[name])}" for name in chosen)
 
 
 def _short(value: Any) -> str:  # noqa: ANN401 - whatever a config may have
