@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asynctune import reporting
-from asynctune.exceptions import NoResultError, UsageError
+from asynctune.exceptions import AsynctuneWarning, NoResultError, UsageError
 from asynctune.experiment import JOURNAL, run_experiment
 from asynctune.journal import read_header, read_lines
 from asynctune.nested import run_anywhere
@@ -148,17 +148,22 @@ def tune(
         results_dir=Path(results_dir),
         random_seed=random_seed,
     )
-    with live(opened.experiment) if progress else nullcontext() as observer:
-        metadata = run_anywhere(
-            lambda watch: run_experiment(opened.experiment, opened.folder, observer=watch), observer
-        )
+    try:
+        with live(opened.experiment) if progress else nullcontext() as observer:
+            metadata = run_anywhere(
+                lambda watch: run_experiment(opened.experiment, opened.folder, observer=watch),
+                observer,
+            )
+    except KeyboardInterrupt:
+        message = f"the same call goes on where this one ended; so far: {opened.folder}"
+        raise KeyboardInterrupt(message) from None  # the loop's own tracebacks help nobody
     tuned = found(opened.folder, metadata)
     failures = failure_words(tuned)
     if tuned.config is None:
         words = failures or [f"no trial has reported a finite {metric}"]
         raise NoResultError("\n".join(words), tuned)
     if failures:
-        warnings.warn("\n".join(failures), stacklevel=2)
+        warnings.warn("\n".join(failures), AsynctuneWarning, stacklevel=2)
     return tuned
 
 

@@ -15,7 +15,7 @@ import functions
 import pytest
 from trials import processes_of, script
 
-from asynctune import NoResultError, Tuned, UsageError, reporting, tune, uniform
+from asynctune import AsynctuneWarning, NoResultError, Tuned, UsageError, reporting, tune, uniform
 from asynctune.backends.local import gpus
 from asynctune.opening import default_workers, open_experiment, own_problem
 
@@ -89,7 +89,9 @@ def test_nothing_but_failures(tmp_path, function, message):
 
 def test_some_failures(tmp_path):
     settings = FEW | {"method": "RS", "max_trials": 6}
-    with pytest.warns(UserWarning, match="trials failed; the last, trial .: user_error") as caught:
+    with pytest.warns(
+        AsynctuneWarning, match="trials failed; the last, trial .: user_error"
+    ) as caught:
         tuned = tune(functions.raises_sometimes, results_dir=tmp_path, **settings)
     assert caught[0].filename == __file__
     assert 0 < tuned.metadata["n_failed"] < 6
@@ -190,8 +192,10 @@ PROGRAM = """
 """
 AS_NOTEBOOKS_DO = "asyncio.new_event_loop().run_until_complete(cell())"
 
+WITHOUT_A_LOOP = "cell().send(None)"
 
-@pytest.mark.parametrize("call", ["asyncio.run(cell())", AS_NOTEBOOKS_DO])
+
+@pytest.mark.parametrize("call", ["asyncio.run(cell())", AS_NOTEBOOKS_DO, WITHOUT_A_LOOP])
 def test_an_interruption_leaves_nothing_behind(tmp_path, call):
     text = textwrap.dedent(PROGRAM).replace("asyncio.run(cell())", call)
     (tmp_path / "program.py").write_text(text)
@@ -207,6 +211,9 @@ def test_an_interruption_leaves_nothing_behind(tmp_path, call):
     os.killpg(program.pid, signal.SIGINT)
     _, error = program.communicate(timeout=60)
     assert b"KeyboardInterrupt" in error
+    if call == WITHOUT_A_LOOP:
+        assert error.count(b"Traceback") == 1
+        assert b"the same call goes on" in error.splitlines()[-1]
     assert processes_of(journal.parent) == []
     metadata = json.loads((journal.parent / "metadata.json").read_bytes())
     assert metadata["status"] == "running"
