@@ -9,6 +9,10 @@ class AsynctuneError(Exception):
     """Root of all errors raised by asynctune."""
 
 
+class AsynctuneWarning(UserWarning):
+    """Something goes on that is probably not as it was meant."""
+
+
 class UsageError(AsynctuneError, ValueError):
     """The input breaks a rule; the message names the rule and the offending value."""
 
