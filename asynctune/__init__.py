@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from asynctune.checkpoints import load_checkpoint as load_checkpoint
     from asynctune.checkpoints import save_checkpoint as save_checkpoint
     from asynctune.exceptions import AsynctuneError as AsynctuneError
+    from asynctune.exceptions import AsynctuneWarning as AsynctuneWarning
     from asynctune.exceptions import IllegalEventError as IllegalEventError
     from asynctune.exceptions import JournalError as JournalError
     from asynctune.exceptions import NoResultError as NoResultError
@@ -49,6 +50,7 @@ __all__ = [
     "AskTell",
     "AskedTrial",
     "AsynctuneError",
+    "AsynctuneWarning",
     "Benchmark",
     "Best",
     "ConfigSpace",
@@ -91,6 +93,7 @@ _NAMES_OF = {
     "checkpoints": ("load_checkpoint", "save_checkpoint"),
     "exceptions": (
         "AsynctuneError",
+        "AsynctuneWarning",
         "IllegalEventError",
         "JournalError",
         "NoResultError",

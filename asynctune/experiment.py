@@ -10,6 +10,7 @@ import platform
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,10 +22,10 @@ import anyio
 import orjson
 
 from asynctune import virtualtime
-from asynctune.backends.base import Backend, BackendRequest, KeepsCheckpoints
+from asynctune.backends.base import VERSION, Backend, BackendRequest, KeepsCheckpoints
 from asynctune.benchmark import Benchmark, load_benchmark
 from asynctune.events import CheckpointRemoved
-from asynctune.exceptions import UsageError
+from asynctune.exceptions import AsynctuneWarning, UsageError
 from asynctune.files import replaced_atomically
 from asynctune.inputs import cuts, differences, extends
 from asynctune.journal import (
@@ -138,6 +139,7 @@ def run_experiment(
     """
     parts = _assemble(experiment, folder)
     done = _completed(folder, parts.inputs)
+    _warn_of_changes(folder, parts.inputs, complete=done is not None)
     if done is not None:
         return done
     folder.mkdir(parents=True, exist_ok=True)
@@ -296,7 +298,9 @@ def _completed(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None
     if found is None or _in_vain(folder):
         return None
     stopping = {"stopping": read_bounds(folder / JOURNAL)}
-    different = differences(dict(found) | stopping, dict(inputs) | stopping)
+    version = {VERSION: inputs["backend"].get(VERSION)}
+    backend = {"backend": dict(found["backend"]) | version}
+    different = differences({**found, **stopping, **backend}, {**inputs, **stopping})
     if different:
         raise UsageError(
             f"{folder} holds another experiment: {different}; use another tag or results folder"
@@ -313,6 +317,22 @@ def _completed(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None
             f"{shorter}; use another tag or results folder"
         )
     return metadata
+
+
+def _warn_of_changes(folder: Path, inputs: Mapping[str, Any], *, complete: bool) -> None:
+    """Warn of a script or function that is not what it was when the experiment was begun."""
+    found = None if _in_vain(folder) else read_header(folder / JOURNAL)
+    if found is None:
+        return
+    before, now = found["backend"].get(VERSION), inputs["backend"].get(VERSION)
+    if before and now and before != now:
+        what = inputs["backend"].get("script") or inputs["backend"].get("function")
+        then = "nothing runs anew" if complete else "results of both versions are mixed"
+        warnings.warn(
+            f"{what} has changed since {folder} was begun; {then}, unless under another tag",
+            AsynctuneWarning,
+            stacklevel=3,
+        )
 
 
 def _in_vain(folder: Path) -> bool:

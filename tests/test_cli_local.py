@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,20 @@ def test_run_logs_and_run_again(call, tmp_path):
     assert (folder / JOURNAL).read_bytes() == before
 
 
+def test_a_script_that_has_changed_is_noticed(call, tmp_path):
+    assert call(*FEW, "--random-seed", "3").status == 0
+    assert call(*FEW).err == ""
+    (tmp_path / "train.py").write_text(SCRIPT + "# mended\n")
+    changed = "asynctune: train.py has changed since results/train/ASHA-2w-0 was begun; "
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        done = call(*FEW)
+        assert done.err.splitlines() == [changed + "nothing runs anew, unless under another tag"]
+        more = call(*FEW, "--max-trials", "5")
+        assert changed + "results of both versions are mixed" in more.err
+    assert "of 5 trials" in more.out
+
+
 def test_each_attempt_has_logs_of_its_own(call, tmp_path):
     slow = ["--method-option", "continue_in_place=false", "--method-option", "grace_period=1"]
     done = call(*FEW, *slow, "--random-seed", "3")
@@ -142,6 +157,7 @@ def test_mended_the_same_command_begins_anew(call, tmp_path):
 def test_what_scripts_do_wrong_is_said_at_the_end(call, tmp_path):
     (tmp_path / "train.py").write_text("""
 import time
+import warnings
 from asynctune import report
 for epoch in range(1, 5):
     report(epoch=epoch, loss=1 / epoch)

@@ -7,10 +7,13 @@ none may be left out.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from asynctune.events import Event
 from asynctune.orders import Expected, Order
+
+VERSION: Final = "sha256"
+"""The setting that is a hash of what is trained, if there is one: the only one that may change."""
 
 Clock = Callable[[], float]
 """Returns the seconds since the experiment's start."""

@@ -1,12 +1,15 @@
 """The entry point: commands are found by name and imported when they are called."""
 
 import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from asynctune.exceptions import AsynctuneError
+from asynctune.exceptions import AsynctuneError, AsynctuneWarning
 from asynctune.plugins import load_plugin, plugin_names
 
 _COMMANDS: Final = {
@@ -66,6 +69,8 @@ def commands() -> None:
 
 def main() -> None:
     """Run the command line; bad input gets one line and exit status 2."""
+    show = warnings.showwarning
+    warnings.showwarning = partial(_warn, show)
     try:
         commands(prog_name="asynctune", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -79,6 +84,16 @@ def main() -> None:
         _fail("interrupted; the same command goes on where this one ended", _INTERRUPTED)
     except BrokenPipeError:
         sys.exit(1)
+    finally:
+        warnings.showwarning = show
+
+
+def _warn(show: Callable[..., None], message: Warning | str, *how: Any) -> None:  # noqa: ANN401
+    """Say in a line what asynctune warns of, and all else as it is."""
+    if isinstance(message, AsynctuneWarning):
+        click.echo(f"asynctune: {' '.join(str(message).split())}", err=True)
+    else:
+        show(message, *how)
 
 
 def _fail(message: str, status: int) -> None:

@@ -122,6 +122,20 @@ def test_bad_input_is_told_before_anything_is_written(tmp_path, changes, message
     assert not (tmp_path / "results").exists()
 
 
+def test_a_function_that_has_changed_is_noticed(tmp_path, monkeypatch):
+    tune(functions.trained, results_dir=tmp_path, **FEW)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inspect.getsource", lambda _: "def trained(): return 3")
+        with pytest.warns(AsynctuneWarning, match="functions.trained has changed since"):
+            tune(functions.trained, results_dir=tmp_path, **FEW)
+
+    def nothing(_):
+        raise OSError
+
+    monkeypatch.setattr("inspect.getsource", nothing)  # as of what is made at a prompt
+    tune(functions.trained, results_dir=tmp_path, **FEW)
+
+
 def test_a_lambda_is_no_function_to_tune(tmp_path):
     with pytest.raises(UsageError, match="top of a module"):
         tune(lambda x: {"loss": x}, results_dir=tmp_path, **FEW)

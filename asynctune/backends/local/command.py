@@ -1,5 +1,6 @@
 """The command line and the environment that an attempt is started with."""
 
+import hashlib
 import inspect
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from asynctune.backends.base import VERSION
 from asynctune.backends.local import run_function
 from asynctune.backends.local.files import AttemptFiles
 from asynctune.exceptions import UsageError
@@ -44,13 +46,15 @@ class Command:
         """Return what is trained, for the journal's header."""
         if self._function is not None:
             function = self._function.function
-            return {"function": f"{_module(function)}.{function.__qualname__}"}
+            name = f"{_module(function)}.{function.__qualname__}"
+            return {"function": name, **_version(self._function)}
         script = self._script
         return {
             "script": str(script.path),
             "config_as": script.config_as,
             "prefix": list(script.prefix),
             "arguments": list(script.arguments),
+            **_version(script),
         }
 
     def prepare(self, folder: Path) -> None:
@@ -72,6 +76,18 @@ class Command:
             # Parsers take what begins with a minus for another flag, even some numbers.
             command += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
         return command
+
+
+def _version(trainable: Trainable) -> dict[str, str]:
+    """Return the hash of a script's or function's text; nothing where that cannot be had."""
+    try:
+        if isinstance(trainable, Script):
+            text = trainable.path.read_bytes()
+        else:
+            text = inspect.getsource(trainable.function).encode()
+    except (OSError, TypeError):
+        return {}
+    return {VERSION: hashlib.sha256(text).hexdigest()}
 
 
 def _begin(script: Script) -> list[str]:
