@@ -157,7 +157,6 @@ def test_mended_the_same_command_begins_anew(call, tmp_path):
 def test_what_scripts_do_wrong_is_said_at_the_end(call, tmp_path):
     (tmp_path / "train.py").write_text("""
 import time
-import warnings
 from asynctune import report
 for epoch in range(1, 5):
     report(epoch=epoch, loss=1 / epoch)
@@ -243,6 +242,29 @@ def test_what_belongs_to_scripts_only(call):
     assert "--metric belongs to a --script" in call(*simulated, "--metric", "loss").err
     assert "got --fast" in call(*simulated, "--", "--fast").err
     assert "got neither" in call(*simulated[:3]).err
+
+
+def test_a_study_can_be_named_as_its_script_is(call, tmp_path):
+    (tmp_path / "train.py").rename(tmp_path / "my_train.py")
+    command = ["my_train.py" if word == "train.py" else word for word in FEW]
+    assert "results: results/my-train/ASHA-2w-0\n" in call(*command).out
+    for tag in ("my_train", "my-train"):
+        assert call("logs", f"{tag}/ASHA-2w-0", "0").out.startswith("from epoch 0\n")
+        assert call("explain", f"{tag}/ASHA-2w-0", "0").out.startswith("trial 0 of ASHA-2w-0")
+        assert "ASHA" in call("table", tag).out
+    assert "got my_train/RS-2w-0" in call("logs", "my_train/RS-2w-0", "0").err
+
+
+def test_logs_that_hold_nothing_say_so(call, tmp_path):
+    (tmp_path / "train.py").write_text("import sys\nprint('hello', file=sys.stderr)\n")
+    call(*FEW)
+    silent = call("logs", "train/ASHA-2w-0", "0")
+    assert (silent.status, silent.out) == (0, "")
+    assert silent.err == "trial 0 wrote nothing on stdout; see --stderr\n"
+    assert call("logs", "train/ASHA-2w-0", "0", "--stderr").err == ""
+    (tmp_path / "train.py").write_text("")
+    call(*FEW, "--experiment-tag", "mute")
+    assert call("logs", "mute/ASHA-2w-0", "0").err == "trial 0 wrote nothing on stdout\n"
 
 
 def test_logs_of_what_is_not_there(call, tmp_path):

@@ -50,8 +50,14 @@ def logs(
         raise UsageError(f"a trial must have been started on this machine; {folder} has no {trial}")
     if attempt is not None and attempt not in attempts_of(place):
         raise UsageError(f"trial {trial} has the attempts {attempts_of(place)}; got {attempt}")
-    reader = _Reader(place, "stderr" if stderr else "stdout", attempt)
-    _write(b"".join(reader.new()) if tail is None else _last_lines(b"".join(reader.new()), tail))
+    stream = "stderr" if stderr else "stdout"
+    reader = _Reader(place, stream, attempt)
+    data = b"".join(reader.new())
+    _write(data if tail is None else _last_lines(data, tail))
+    if not follow and not reader.size:
+        complaints = _Reader(place, "stderr", attempt)
+        more = "; see --stderr" if complaints.new() and complaints.size else ""
+        click.echo(f"trial {trial} wrote nothing on {stream}{more}", err=True)
     if follow:
         try:
             _follow(reader, folder)
@@ -67,6 +73,11 @@ class _Reader:
         self._stream = stream
         self._attempt = attempt
         self._read: dict[int, int] = {}  # bytes by attempt
+
+    @property
+    def size(self) -> int:
+        """Bytes that have been read."""
+        return sum(self._read.values())
 
     def new(self) -> list[bytes]:
         """Return what has been written since the last call."""

@@ -104,11 +104,22 @@ def experiment_folder(experiment: Path, results_dir: Path) -> Path:
         UsageError: If there is no such folder.
     """
     folder = experiment if experiment.exists() else results_dir / experiment
+    if not folder.is_dir() and len(experiment.parts) > 1:
+        tag, *rest = experiment.parts
+        folder = results_dir.joinpath(known_tag(tag, results_dir), *rest)
     if not folder.is_dir():
         raise UsageError(
             f"an experiment must be a folder, or TAG/NAME below {results_dir}; got {experiment}"
         )
     return folder
+
+
+def known_tag(name: str, results_dir: Path) -> str:
+    """Return the tag of the study that is called `name`, which may be a script's name."""
+    from asynctune.study import tag_of
+
+    tag = tag_of(name)
+    return tag if not (results_dir / name).is_dir() and (results_dir / tag).is_dir() else name
 
 
 def problem(function: Function) -> Function:

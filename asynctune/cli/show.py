@@ -27,6 +27,7 @@ def plot(tag: str, results_dir: Path, *, reference: bool) -> None:
     from asynctune.plots import write_comparison
     from asynctune.results import load_study
 
+    tag = options.known_tag(tag, results_dir)
     study = load_study(tag, results_dir)
     others = _reference_rows(study) if reference else None
     for path in write_comparison(study, results_dir / tag, reference=others):
@@ -45,7 +46,7 @@ def table(tag: str, losses: str | None, results_dir: Path, *, as_json: bool, as_
     from asynctune.results import load_study
 
     wanted = None if losses is None else _numbers(losses)
-    study = load_study(tag, results_dir)
+    study = load_study(options.known_tag(tag, results_dir), results_dir)
     frame = tables.summary_table(study, losses=wanted)
     if as_json:
         click.echo(tables.to_json(frame))
@@ -63,6 +64,7 @@ def findings(tag: str, results_dir: Path) -> None:
     from asynctune.findings import findings as find
     from asynctune.results import load_study
 
+    tag = options.known_tag(tag, results_dir)
     for sentence in find(load_study(tag, results_dir)):
         click.echo(f"- {sentence}")
     figures = [results_dir / tag / f"comparison.{ending}" for ending in ("html", "png", "svg")]
@@ -84,7 +86,7 @@ def explain(experiment: Path, trial: int | None, results_dir: Path) -> None:
     from asynctune.explain import explain as tell
     from asynctune.explain import explain_idle
 
-    folder = experiment if experiment.exists() else results_dir / experiment
+    folder = options.experiment_folder(experiment, results_dir)
     for line in explain_idle(folder) if trial is None else tell(folder, trial):
         click.echo(line)
 
