@@ -149,6 +149,9 @@ TPE is among them where Optuna is installed.
 if find_spec("optuna") is not None:
     METHODS["TPE"] = _tpe
 
+DEFAULT_METHOD: Final = "MOBSTER"
+"""What a problem of one's own is tuned with unless told otherwise."""
+
 REFERENCE_METHODS: Final = ("RS", "BO", "ASHA", "MOBSTER")
 """The methods of the worker-scaling study, which a study compares unless told otherwise."""
 
@@ -159,11 +162,21 @@ def make_method(name: str, problem: Problem, options: Mapping[str, Any] | None =
     Raises:
         UsageError: If there is no such method, or it has no such option.
     """
-    if name == "TPE":
-        return _tpe(problem, options or {})  # or it says what is missing
-    if name not in METHODS:
-        raise UsageError(f"method must be one of {', '.join(METHODS)}; got {name!r}")
-    return METHODS[name](problem, options or {})
+    return METHODS[method_name(name)](problem, options or {})
+
+
+def method_name(name: str) -> str:
+    """Return a method's name as it is written here, given in upper or lower case.
+
+    Raises:
+        UsageError: If there is no such method.
+    """
+    for known in METHODS:
+        if known.lower() == name.lower():
+            return known
+    if name.lower() == "tpe":
+        raise UsageError("TPE needs Optuna, which `pip install 'asynctune[tpe]'` brings")
+    raise UsageError(f"method must be one of {', '.join(METHODS)}; got {name!r}")
 
 
 def _check(options: Mapping[str, Any], known: Mapping[str, type]) -> None:

@@ -14,7 +14,7 @@ from asynctune.exceptions import UsageError
 from asynctune.experiment import Experiment, benchmark_data, check_folder, scheduler_seed
 from asynctune.files import replaced_atomically
 from asynctune.inputs import differences
-from asynctune.methods import METHODS, REFERENCE_METHODS
+from asynctune.methods import REFERENCE_METHODS, method_name
 from asynctune.processes import Progress, run_parallel
 from asynctune.stopping import StoppingCriterion
 
@@ -31,7 +31,7 @@ class StudyPlan:
         benchmark: Name of the benchmark, or the benchmark itself; for more than one process it
             must then be one that can be pickled.
         random_seed: Master seed; repetition s uses ``(random_seed + s) mod (2**31 - 1)``.
-        methods: Names of the methods.
+        methods: Names of the methods, in upper or lower case.
         n_workers: Numbers of workers.
         num_seeds: Number of repetitions.
         start_seed: Number of the first repetition.
@@ -73,9 +73,8 @@ class StudyPlan:
         for n in self.n_workers:
             if n < 1:
                 raise UsageError(f"n_workers must be at least 1; got {n}")
-        for method in self.methods:
-            if method not in METHODS:
-                raise UsageError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+        names = tuple(dict.fromkeys(map(method_name, self.methods)))
+        object.__setattr__(self, "methods", names)
 
     def identity(self) -> dict[str, Any]:
         """Return what all experiments under the tag share, as JSON values."""

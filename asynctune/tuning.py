@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -15,6 +15,7 @@ from asynctune import reporting
 from asynctune.exceptions import AsynctuneWarning, NoResultError, UsageError
 from asynctune.experiment import JOURNAL, run_experiment
 from asynctune.journal import read_header, read_lines
+from asynctune.methods import DEFAULT_METHOD
 from asynctune.nested import run_anywhere
 from asynctune.opening import open_experiment, own_problem
 from asynctune.space import ConfigSpace
@@ -44,7 +45,7 @@ class Tuned:
     trial: int | None
     checkpoint: Path | None
     folder: Path
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(repr=False)
 
     def reports(self) -> "pl.DataFrame":
         """Return all reports of all trials, one a row."""
@@ -73,7 +74,7 @@ def tune(
     max_resource: int,
     resource: str = "epoch",
     mode: Literal["min", "max"] = "min",
-    method: str = "MOBSTER",
+    method: str = DEFAULT_METHOD,
     n_workers: int | None = None,
     max_wallclock_time: float | None = None,
     max_trials: int | None = None,

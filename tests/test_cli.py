@@ -56,6 +56,16 @@ def test_run_shows_rungs_and_the_end(call) -> None:
     assert "ended by max_wallclock_time" in again.out
 
 
+def test_methods_are_listed_in_any_case_and_one_is_the_default(call) -> None:
+    arguments = ["--benchmark", "transformer_wikitext2", "--max-trials", "2"]
+    assert "MOBSTER with 4 workers" in call("run", *arguments).out
+    assert "RS with 4 workers" in call("run", *arguments, "--method", "rs").out
+    assert call("study", *STUDY[1:3], *arguments, "--method", "rs,Rs").status == 0
+    assert json.loads(call("table", "s", "--json").out)[0]["method"] == "RS"
+    for command in ("run", "study"):
+        assert "Hyperband, HyperTune, OneEpoch" in " ".join(call(command, "--help").out.split())
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from asynctune.exceptions import UsageError
-from asynctune.methods import METHODS, REFERENCE_METHODS, Problem, make_method
+from asynctune.methods import METHODS, REFERENCE_METHODS, Problem, make_method, method_name
 from asynctune.schedulers.asha import ASHA
 from asynctune.schedulers.fifo import FIFO
 from asynctune.schedulers.hyperband import Hyperband
@@ -30,6 +30,15 @@ def test_the_names_are_those_that_users_know():
     names = ["RS", "BO", "ASHA", "MOBSTER", "Hyperband", "HyperTune", "OneEpoch"]
     assert list(METHODS) in (names, [*names, "TPE"])
     assert list(METHODS)[:4] == list(REFERENCE_METHODS)
+
+
+def test_names_may_be_in_any_case(monkeypatch):
+    assert [method_name(name.lower()) for name in METHODS] == list(METHODS)
+    with pytest.raises(UsageError, match=r"must be one of RS, BO, .*; got 'tp'"):
+        method_name("tp")
+    monkeypatch.delitem(METHODS, "TPE", raising=False)
+    with pytest.raises(UsageError, match=r"pip install 'asynctune\[tpe\]'"):
+        make_method("TPE", PROBLEM)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -83,7 +92,7 @@ def test_options_reach_their_part(name, options):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("asha", {}, "method must be one of RS, BO, ASHA, MOBSTER, .*; got 'asha'"),
+        ("asho", {}, "method must be one of RS, BO, ASHA, MOBSTER, .*; got 'asho'"),
         ("RS", {"type": "stopping"}, "the method's options are: none; got 'type'"),
         (
             "BO",

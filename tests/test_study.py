@@ -165,7 +165,7 @@ def test_complete_experiments_are_not_run_again_and_interrupted_ones_are(tmp_pat
         {"random_seed": 1},
         {"profile": "sagemaker"},
         {"backend_options": {"startup_delay": 60}},
-        {"max_wallclock_time": 1600.0},
+        {"max_wallclock_time": 1400.0},
         {"method_options": {"type": "stopping"}, "methods": ("ASHA",)},
     ],
 )
@@ -173,7 +173,7 @@ def test_another_study_in_the_folder_is_refused(tmp_path: Path, change: dict[str
     plan = replace(PLAN, n_workers=(2,), num_seeds=1)
     run(plan, tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    with pytest.raises(UsageError, match=r"belongs to another study|holds another experiment"):
+    with pytest.raises(UsageError, match=r"belongs to another study|holds an"):
         open_study(replace(plan, **change), tmp_path)  # type: ignore[arg-type]
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 

@@ -13,6 +13,7 @@ from asynctune.cli.display import Reporter, make_reporter
 from asynctune.cli.study import plan_settings
 from asynctune.experiment import JOURNAL, replay_experiment, run_experiment
 from asynctune.ledger import Ledger
+from asynctune.methods import DEFAULT_METHOD, METHODS
 from asynctune.opening import Opened, open_experiment
 from asynctune.space import ConfigSpace
 from asynctune.tuner import Observer
@@ -34,7 +35,7 @@ _ENDS: Final = {"exhausted": "ended as no other config was left to try"}
     default=None,
     help="Name of the study that it belongs to.  [default: the benchmark's or script's name]",
 )
-@click.option("--method", required=True, help="Name of the method.")
+@click.option("--method", default=DEFAULT_METHOD, help=f"Name of the method: {', '.join(METHODS)}.")
 @options.one_problem
 @click.option(
     "--n-workers",

@@ -10,7 +10,7 @@ import click
 from asynctune.cli import options
 from asynctune.cli.display import Reporter, make_reporter
 from asynctune.cores import available_cores
-from asynctune.methods import REFERENCE_METHODS
+from asynctune.methods import METHODS, REFERENCE_METHODS
 from asynctune.study import StudyPlan, known_random_seed, open_study, run_experiments
 from asynctune.wording import plural
 
@@ -33,7 +33,7 @@ from asynctune.wording import plural
     "methods",
     type=options.NameList(),
     default=",".join(REFERENCE_METHODS),
-    help="Methods to compare.",
+    help=f"Methods to compare, of {', '.join(METHODS)}.",
 )
 @click.option("--num-seeds", type=options.Integer(min=1), default=1, help="Number of repetitions.")
 @click.option(

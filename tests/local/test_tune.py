@@ -41,6 +41,7 @@ def test_a_function(tmp_path):
     assert set(of_best["config_x"]) == {tuned.config["x"]}
     assert tuned.checkpoint is None
     assert tuned.metadata["n_trials"] == 4
+    assert "metadata" not in repr(tuned)
 
 
 def test_a_script_and_its_checkpoint_and_once_more(tmp_path):
