@@ -1,6 +1,6 @@
 """The figure of one experiment: the learning curves of its trials."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -148,10 +148,7 @@ def learning_curves_figure(
     chart = alt.layer(*layers).properties(
         width=_WIDTH, height=_HEIGHT, title=style.panel_title(name)
     )
-    told = ", ".join(f"{counts[fate]} {fate}" for fate in present)
-    text = [
-        f"Learning curves of {plural(len(fates), 'trial')}: {told}.",
-    ]
+    text = [f"Learning curves of {plural(len(fates), 'trial')}: {_told(counts)}."]
     where = f"{metric} {best['value']:.5g} at {resource} {best['level']}"
     text.append(f"Black: the best, trial {best['trial']}, with {where}.")
     if rungs:
@@ -166,6 +163,14 @@ def learning_curves_figure(
         text.append(f"{len(drawn)} trials are drawn: those that got furthest, and a sample.")
     caption = [" ".join(text), style.data_line(metadata.get("provenance"))]
     return style.styled(alt.concat(chart), caption, _WIDTH)
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    """Return what became of the trials, in words."""
+    told = ", ".join(f"{counts[fate]} {fate}" for fate in data.FATES if fate in counts)
+    return (
+        f"{told} (while training, as time was over or it failed)" if "cut off" in counts else told
+    )
 
 
 def _tooltip(metric: str, resource: str) -> list[alt.Tooltip]:

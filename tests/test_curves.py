@@ -68,7 +68,9 @@ def test_over_the_resource(asha):
     assert {row["trial"] for row in rows(best)} == {0}
     assert [(row["level"], row["value"]) for row in rows(mark)] == [(9, 1.0)]
     assert lines["encoding"]["x"]["scale"]["type"] == "log"
-    assert "5 trials: 1 completed, 2 paused, 1 stopped, 1 cut off." in caption(figure)
+    assert "5 trials: 1 completed, 2 paused, 1 stopped, 1 cut off (while training, as " in caption(
+        figure
+    )
     assert "Black: the best, trial 0, with val_loss 1 at epoch 9." in caption(figure)
     assert "Rings" in caption(figure)
     assert "beyond" not in caption(figure)

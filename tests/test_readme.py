@@ -1,10 +1,12 @@
 """The README's code runs, and its commands exist."""
 
+import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -52,6 +54,11 @@ def run(*words: str) -> str:
     return done.stdout
 
 
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the JSON lines of a file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 @pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_python_runs(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
@@ -71,7 +78,7 @@ def test_a_script_is_tuned_as_it_says(here: Path) -> None:
     tuning = words_of("run", mentions="--script")
     tuning[tuning.index("--max-trials") + 1] = "4"
     assert "best val_loss" in run(*tuning)
-    run(*words_of("logs", mentions="train/MOBSTER-2w-0"))
+    assert "epoch 1: val_loss " in run(*words_of("logs", mentions="train/MOBSTER-2w-0"))
     assert "trial 3" in run(*words_of("explain", mentions="train/MOBSTER-2w-0"))
     run(*words_of("curves"))
     assert (here / "results" / "train" / "MOBSTER-2w-0" / "curves.png").exists()
@@ -84,6 +91,9 @@ def test_a_function_is_tuned_as_it_says(here: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "'lr':" in done.stdout
+    trials = (here / "results" / "train-model").glob("MOBSTER-2w-0/trials/*/reports.*.jsonl")
+    levels = [(path.parent, x["values"]["epoch"]) for path in trials for x in read(path)]
+    assert len(levels) == len(set(levels))  # what was paused went on
 
 
 def test_a_benchmark_is_made_as_it_says(here: Path) -> None:
