@@ -121,7 +121,8 @@ class Story:
             case "ended":
                 self._ended(line)
             case "checkpoint_removed":
-                self._say(line["t"], "its checkpoint made room for more promising ones")
+                why = "made room for more promising ones" if line["size"] else "was no longer kept"
+                self._say(line["t"], f"its checkpoint {why}")
             case "failed":
                 self._failed(line)
 

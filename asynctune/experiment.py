@@ -456,8 +456,13 @@ def _termination_interrupts() -> Iterator[None]:
 
 
 def _settle(backend: KeepsCheckpoints, ledger: Ledger) -> str | None:
-    """Keep the checkpoints of complete trials and of the best one; return where that one is."""
+    """Keep the checkpoints of complete trials, of the best one and of those that were cut short.
+
+    Returns:
+        Where the best one's is.
+    """
     wanted = {t.number for t in ledger.trials if t.highest >= ledger.max_resource}
+    wanted |= set(ledger.busy)
     best = ledger.best_trial
     backend.settle(wanted if best is None else wanted | {best})
     path = None if best is None else backend.checkpoint_of(best)

@@ -89,7 +89,8 @@ def tune(
     """Tune a training script or a function on this machine, and return what was found.
 
     Called again with the same arguments, it goes on where it was interrupted, and returns at
-    once what it has found if it is complete. In a notebook it can be called as it is.
+    once what it has found if it is complete; with larger bounds it goes on from there. It warns of
+    trials that failed (`AsynctuneWarning`). In a notebook it can be called as it is.
 
     Args:
         trainable: A training script that reports with `asynctune.report`; or a function, for

@@ -6,6 +6,7 @@ import functions
 import pytest
 from trials import LEVELS, lines_of, processes_of, run, script
 
+from asynctune.explain import explain
 from asynctune.trainable import Function
 
 
@@ -35,7 +36,8 @@ def test_it_goes_on(tmp_path, kind, bound):
     assert set(known.values()) == {1}
     # What waited had its checkpoint removed when the run was over, and trains it anew.
     removed = {line["trial"] for line in lines if line["event"] == "checkpoint_removed"}
-    assert removed
+    story = "\n".join(explain(folder, min(removed)))
+    assert "its checkpoint was no longer kept" in story
     for line in lines[len(begun) :]:
         if line["event"] == "start" and line["trial"] in removed:
             assert line["from"] == 0
@@ -45,9 +47,13 @@ def test_it_goes_on(tmp_path, kind, bound):
 def test_a_run_that_ended_amid_training_trains_it_to_the_end(tmp_path):
     trainable, folder = script(tmp_path), tmp_path / "experiment"
     settings = {"seconds": 0.05, "method": "RS"}
-    run(folder, trainable, bounds={"max_evaluations": 5}, **settings)
+    _, begun = run(folder, trainable, bounds={"max_evaluations": 5}, **settings)
     metadata, lines = run(folder, trainable, bounds={"max_trials": 2}, **settings)
     assert (metadata["n_trials"], metadata["n_failed"]) == (2, 0)
     levels = {(r["trial"], r["resource"]) for r in lines_of(folder) if r["event"] == "report"}
     assert levels == {(trial, level) for trial in range(2) for level in range(1, LEVELS + 1)}
-    assert [line["trial"] for line in lines if line["event"] == "paused"]
+    again = {line["trial"]: line for line in lines[len(begun) :] if line["event"] == "start"}
+    for trial, line in again.items():  # from the checkpoint of its last report, if there was one
+        before = [r["resource"] for r in begun if r["event"] == "report" and r["trial"] == trial]
+        assert line["from"] == max(before, default=0)
+    assert any(line["from"] for line in again.values())
