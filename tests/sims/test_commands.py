@@ -3,13 +3,21 @@
 import json
 import shlex
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from asynctune import ConfigSpace, Experiment, UsageError, load_benchmark, run_experiment
+from asynctune import (
+    AsynctuneWarning,
+    ConfigSpace,
+    Experiment,
+    UsageError,
+    load_benchmark,
+    run_experiment,
+)
 from asynctune.cli.main import commands
 from asynctune.stopping import StoppingCriterion
 from sims.commands.record import sobol_configs
@@ -332,11 +340,13 @@ def test_a_recording_grows_and_tries_again_what_failed(here):
     assert "ArithmeticError: too wide" in said
     assert recorded() == 24 - wide
     write_fragile(here, [])
-    said = asynctune("record", "curves.parquet", *FEW, "--configs", "26")
+    with pytest.warns(AsynctuneWarning, match="train.py has changed since"):
+        said = asynctune("record", "curves.parquet", *FEW, "--configs", "26")
     assert f"{2 + wide} configs on 1 worker;" in said
     assert recorded() == 26
     for n in ("26", "10"):
-        said = asynctune("record", "curves.parquet", *FEW, "--configs", n)
+        with pytest.warns(AsynctuneWarning, match="train.py has changed since"):
+            said = asynctune("record", "curves.parquet", *FEW, "--configs", n)
         assert said.startswith("nothing is left to train")
     assert recorded() == 26
     with pytest.raises(UsageError, match="its metric is loss, not twice"):
@@ -353,6 +363,8 @@ def test_a_hopeless_recording_ends_early_and_says_why(here, configs, capfd):
     assert "ArithmeticError: too wide" in result.output
     assert "asynctune logs results/record-curves/RS-1w-0 " in result.output
     assert f"6 of {configs} trained" not in result.output
+    # What has recorded nothing at all begins anew; no version is mixed with another.
     write_fragile(here, [])
-    asynctune(*words)
+    with pytest.warns(AsynctuneWarning) if configs > 5 else nullcontext():
+        asynctune(*words)
     assert recorded() == configs
