@@ -22,6 +22,8 @@ from trials import (
     script,
 )
 
+from asynctune.backends.local.files import AttemptFiles
+from asynctune.backends.local.process import begun
 from asynctune.events import Ended, Failed, Paused, Report, Started
 from asynctune.exceptions import UsageError
 from asynctune.experiment import JOURNAL
@@ -133,6 +135,37 @@ def test_a_start_that_was_written_down_and_not_carried_out(tmp_path):
             return await bench.backend.recover(expect(order(), running=False))
 
     assert anyio.run(main) == {(0, 0): "unknown"}
+
+
+def test_an_attempt_that_is_just_writing_down_who_it_is_is_adopted(tmp_path):
+    trainable = script(tmp_path, LED)
+    process = AttemptFiles(tmp_path / "experiment", 0, 0).process
+
+    async def first():
+        async with detached(tmp_path, trainable) as bench:
+            await bench.backend.start(order())
+            await bench.until(lambda e: isinstance(e, Started))
+            await leave(bench)
+
+    async def second():
+        with anyio.fail_after(PATIENCE):
+            while begun(process) is None:  # noqa: ASYNC110 - nobody tells
+                await anyio.sleep(0.01)
+        line = process.read_bytes()
+        process.write_bytes(b"")
+
+        async def write():
+            await anyio.sleep(0.1)
+            process.write_bytes(line)
+
+        async with detached(tmp_path, trainable) as bench, anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+            fates = await bench.backend.recover(expect(order(), commands=[("stop", 0.0)]))
+            assert fates == {(0, 0): "running"}
+            return await bench.end_of()
+
+    anyio.run(first)
+    assert isinstance(anyio.run(second), Ended)
 
 
 def test_a_command_given_before_is_given_again(tmp_path):

@@ -10,7 +10,7 @@ from typing import Final
 from asynctune import reporting
 from asynctune.backends.local import run_function
 from asynctune.backends.local.files import AttemptFiles, tail_of
-from asynctune.backends.local.process import Process, adopt
+from asynctune.backends.local.process import Process, adopt, begun
 from asynctune.backends.local.reports import ReportFile
 from asynctune.backends.local.store import holds_something
 from asynctune.backends.local.verdict import Command, End
@@ -146,10 +146,12 @@ async def was_started(files: AttemptFiles) -> bool:
     """Return whether an attempt was started, which it may not have written down yet."""
     if files.reports.exists():  # made just before
         for _ in range(_LOOKS):
-            if files.process.exists():
+            # The file is there a moment before its line: who looked then would take a process
+            # that runs for one that is gone.
+            if begun(files.process) is not None:
                 return True
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-    return False
+    return files.process.exists()  # it may have died before it could write
 
 
 def remove_leftovers(files: AttemptFiles) -> None:
