@@ -294,8 +294,8 @@ def _without_constants(point: Mapping[str, Any], space: ConfigSpace) -> dict[str
 
 def _completed(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the metadata if the experiment is complete; refuse a folder of another one."""
-    found = read_header(folder / JOURNAL)
-    if found is None or _in_vain(folder):
+    found = _begun(folder)
+    if found is None:
         return None
     stopping = {"stopping": read_bounds(folder / JOURNAL)}
     version = {VERSION: inputs["backend"].get(VERSION)}
@@ -321,7 +321,7 @@ def _completed(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None
 
 def _warn_of_changes(folder: Path, inputs: Mapping[str, Any], *, complete: bool) -> None:
     """Warn of a script or function that is not what it was when the experiment was begun."""
-    found = None if _in_vain(folder) else read_header(folder / JOURNAL)
+    found = _begun(folder)
     if found is None:
         return
     before, now = found["backend"].get(VERSION), inputs["backend"].get(VERSION)
@@ -333,6 +333,11 @@ def _warn_of_changes(folder: Path, inputs: Mapping[str, Any], *, complete: bool)
             AsynctuneWarning,
             stacklevel=3,
         )
+
+
+def _begun(folder: Path) -> Mapping[str, Any] | None:
+    """Return the inputs of the experiment that a folder holds and that is to go on, if any."""
+    return None if _in_vain(folder) else read_header(folder / JOURNAL)
 
 
 def _in_vain(folder: Path) -> bool:

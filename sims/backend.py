@@ -377,17 +377,11 @@ class SimulatedBackend:
         heap = self._heap
         if self._hole:
             self._hole = False
-            turn = self._turn
+            turn, self._turn = self._turn, None
             if turn is None:
                 heappop(heap)
             else:
-                self._turn = None
-                level = turn.level
-                if level < turn.last and turn.told:  # as `_next_time`, which most events need not
-                    due = turn.begun + (turn.seconds[level + 1] - turn.base) + self._delay
-                else:
-                    due = self._next_time(turn)
-                heapreplace(heap, (due, turn.number, turn.key, turn))
+                heapreplace(heap, (self._next_time(turn), turn.number, turn.key, turn))
         while heap:
             time, _, key, entry = heap[0]
             if entry is None or entry.key == key:

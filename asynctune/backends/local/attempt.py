@@ -151,7 +151,8 @@ async def was_started(files: AttemptFiles) -> bool:
             if begun(files.process) is not None:
                 return True
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-    return files.process.exists()  # it may have died before it could write
+        return files.process.exists()  # it may have died before it could write
+    return False
 
 
 def remove_leftovers(files: AttemptFiles) -> None:
