@@ -289,16 +289,17 @@ def test_a_stock_of_proposals(tmp_path):
     assert replay(make_ledger(max_trials=3), lines).finished == "max_trials"
 
 
-def test_an_end_asked_for_in_real_time_comes_at_once(tmp_path):
-    async def during(tuner):
-        await anyio.sleep(0.1)
-        tuner.request_end("enough")
+async def end_soon(tuner):
+    await anyio.sleep(0.1)
+    tuner.request_end("enough")
 
+
+def test_an_end_asked_for_in_real_time_comes_at_once(tmp_path):
     outcome, _, lines = really(
         tmp_path / "j",
         steady(10.0),
         ledger=make_ledger(max_wallclock_time=20.0),
-        during=during,
+        during=end_soon,
     )
     assert outcome.reason == "enough"
     assert 0.1 <= outcome.time < 2.0
@@ -306,16 +307,12 @@ def test_an_end_asked_for_in_real_time_comes_at_once(tmp_path):
 
 
 def test_an_end_asked_for_while_a_trial_is_being_started_comes_with_it(tmp_path):
-    async def during(tuner):
-        await anyio.sleep(0.1)
-        tuner.request_end("enough")
-
     outcome, _, lines = really(
         tmp_path / "j",
         steady(10.0),
         ledger=make_ledger(n_workers=1, max_wallclock_time=20.0),
         start_seconds=0.3,
-        during=during,
+        during=end_soon,
     )
     assert outcome.reason == lines[-1]["reason"] == "enough"
     assert outcome.time < 5.0

@@ -58,6 +58,14 @@ async def leave(bench):
     await bench.backend.aclose(leave_running=True)
 
 
+async def start_and_leave(folder, trainable):
+    """Be the tuner that starts the attempt, and dies as soon as it runs."""
+    async with detached(folder, trainable) as bench:
+        await bench.backend.start(order())
+        await bench.until(lambda e: isinstance(e, Started))
+        await leave(bench)
+
+
 def detached(folder, trainable):
     return Bench(folder / "experiment", trainable, on_interrupt="detach")
 
@@ -141,12 +149,6 @@ def test_an_attempt_that_is_just_writing_down_who_it_is_is_adopted(tmp_path):
     trainable = script(tmp_path, LED)
     process = AttemptFiles(tmp_path / "experiment", 0, 0).process
 
-    async def first():
-        async with detached(tmp_path, trainable) as bench:
-            await bench.backend.start(order())
-            await bench.until(lambda e: isinstance(e, Started))
-            await leave(bench)
-
     async def second():
         with anyio.fail_after(PATIENCE):
             while begun(process) is None:  # noqa: ASYNC110 - nobody tells
@@ -164,18 +166,12 @@ def test_an_attempt_that_is_just_writing_down_who_it_is_is_adopted(tmp_path):
             assert fates == {(0, 0): "running"}
             return await bench.end_of()
 
-    anyio.run(first)
+    anyio.run(start_and_leave, tmp_path, trainable)
     assert isinstance(anyio.run(second), Ended)
 
 
 def test_a_command_given_before_is_given_again(tmp_path):
     trainable = script(tmp_path, LED)
-
-    async def first():
-        async with detached(tmp_path, trainable) as bench:
-            await bench.backend.start(order())
-            await bench.until(lambda e: isinstance(e, Started))
-            await leave(bench)
 
     async def second():
         async with detached(tmp_path, trainable) as bench:
@@ -183,7 +179,7 @@ def test_a_command_given_before_is_given_again(tmp_path):
             assert fates == {(0, 0): "running"}
             return await bench.end_of()
 
-    anyio.run(first)
+    anyio.run(start_and_leave, tmp_path, trainable)
     assert isinstance(anyio.run(second), Ended)
 
 
