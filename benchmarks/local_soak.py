@@ -132,8 +132,8 @@ class Soak:
 
     def _strike(self) -> None:
         time.sleep(self._random.uniform(0.0, 0.05))
-        if self._random.uniform() < 0.5:
-            self._kill_trial()
+        # Where no trial runs just then it is the tuner's turn: every strike kills something.
+        if self._random.uniform() < 0.5 and self._kill_trial():
             return
         self._tuner.kill()
         self._tuner.wait()
@@ -145,11 +145,11 @@ class Soak:
             self._read = min(self._read, (self.folder / JOURNAL).stat().st_size)
         self._start_tuner()
 
-    def _kill_trial(self) -> None:
-        """Kill a trial that runs: one of its processes, or all of them."""
+    def _kill_trial(self) -> bool:
+        """Kill a trial that runs, one of its processes or all of them; False if there is none."""
         running = sorted(processes_of(self.folder))
         if not running:
-            return
+            return False
         victim = running[int(self._random.integers(len(running)))]
         with suppress(ProcessLookupError):
             if self._random.uniform() < 0.5:
@@ -158,6 +158,8 @@ class Soak:
             else:
                 os.kill(victim, signal.SIGKILL)
                 self.killed["process of a trial"] += 1
+            return True
+        return False
 
 
 def processes_of(folder: Path) -> Iterator[int]:
