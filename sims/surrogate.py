@@ -42,6 +42,26 @@ class Readings(NamedTuple):
     noise: Vector
 
 
+def thinned(readings: Readings, most: int) -> Readings:
+    """Return about `most` of the readings: those of whole curves, evenly spread over their order.
+
+    All of them if there are no more. The parameters of the covariance need no more; the process
+    itself can take all.
+    """
+    n, m = len(readings.value), len(readings.features)
+    if n <= most:
+        return readings
+    chosen = np.unique(np.linspace(0, m - 1, max(m * most // n, 1)).astype(np.intp))
+    kept = np.isin(readings.config, chosen)
+    return Readings(
+        features=readings.features[chosen],
+        config=np.searchsorted(chosen, readings.config[kept]),
+        level=readings.level[kept],
+        value=readings.value[kept],
+        noise=readings.noise[kept],
+    )
+
+
 class Theta(NamedTuple):
     """Log-parameters of the covariance.
 
@@ -199,14 +219,21 @@ class CurveGP:
         self.theta = theta
         self.grid = np.arange(1.0, levels + 1)
         self.scaled = readings.features / np.exp(theta.features)
-        self._inverse = np.asarray(np.linalg.inv(covariance(readings, theta)), dtype=np.float64)
-        self._alpha: Vector = self._inverse @ readings.value
         level = readings.level
         # Covariances of each reading with the curve of a config, but for the features' factor.
         self._shared = np.exp(2 * theta.shared) * level_kernel(
             level, self.grid, np.exp(theta.shared_level)
         )
         self._own = np.exp(2 * theta.own) * level_kernel(level, self.grid, np.exp(theta.own_level))
+
+    @cached_property
+    def _inverse(self) -> Matrix:
+        return np.asarray(np.linalg.inv(covariance(self.readings, self.theta)), dtype=np.float64)
+
+    @cached_property
+    def _alpha(self) -> Vector:
+        out: Vector = self._inverse @ self.readings.value
+        return out
 
     def _collect(self, rows: Matrix) -> Matrix:
         out = np.zeros((len(self.scaled), len(self.grid)))
@@ -240,28 +267,34 @@ class CurveGP:
 
     def deviation(self, features: Matrix) -> Matrix:
         """Return standard deviations of the curves of new configs, shape ``(q, R)``."""
-        return np.stack([self._deviation(row, self._inverse) for row in self.similarity(features)])
+        none = np.array([], dtype=np.intp)
+        return np.stack([self._without(none, like)[1] for like in self.similarity(features)])
 
-    def _deviation(self, like: Vector, inverse: Matrix) -> Vector:
-        cross = self._shared * like[self.readings.config][:, None]
-        prior = np.exp(2 * self.theta.shared) + np.exp(2 * self.theta.own)
-        known = np.einsum("ij,ij->j", cross, inverse @ cross)
-        out: Vector = np.sqrt(np.maximum(prior + np.exp(2 * self.theta.noise) - known, 1e-12))
-        return out
-
-    def leave_out(self, index: int) -> tuple[Vector, Vector]:
+    def leave_out(self, index: int, *others: int) -> tuple[Vector, Vector]:
         """Return mean and deviation of a known config's curve, given all others' readings.
+
+        Args:
+            index: The config.
+            *others: Further configs whose readings are left out.
 
         Returns:
             Two vectors of shape ``(R,)``.
         """
-        own = np.flatnonzero(self.readings.config == index)
-        block = np.linalg.solve(self._inverse[np.ix_(own, own)], self._inverse[own])
-        inverse: Matrix = self._inverse - np.dot(self._inverse[:, own], block)
-        alpha = self._alpha - self._inverse[:, own] @ np.linalg.solve(
-            self._inverse[np.ix_(own, own)], self._alpha[own]
-        )
+        left_out = np.flatnonzero(np.isin(self.readings.config, (index, *others)))
         like = self.similarity(self.readings.features[index : index + 1])[0]
+        return self._without(left_out, like)
+
+    def _without(self, left_out: Indices, like: Vector) -> tuple[Vector, Vector]:
+        """Return mean and deviation of a new config's curve, given all but some readings."""
         cross = self._shared * like[self.readings.config][:, None]
-        mean: Vector = alpha @ cross
-        return mean, self._deviation(like, inverse)
+        solved = self._inverse @ cross
+        block = self._inverse[np.ix_(left_out, left_out)]
+        mean: Vector = self._alpha @ cross - solved[left_out].T @ np.linalg.solve(
+            block, self._alpha[left_out]
+        )
+        known = np.einsum("ij,ij->j", cross, solved) - np.einsum(
+            "ij,ij->j", solved[left_out], np.linalg.solve(block, solved[left_out])
+        )
+        theta = self.theta
+        prior = np.exp(2 * theta.shared) + np.exp(2 * theta.own) + np.exp(2 * theta.noise)
+        return mean, np.sqrt(np.maximum(prior - known, 1e-12))

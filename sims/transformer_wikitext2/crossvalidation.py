@@ -1,10 +1,10 @@
 """Leave-one-config-out cross-validation of the surrogate.
 
-All readings of a config, from whichever methods, are left out together. The configs fall into
-folds; for each fold the backbone, the process's log-parameters, the path lengths inferred for
-BO's curves and the seconds an epoch are fitted anew without the fold's configs. Then each
-config of the fold is predicted from the readings of all others. The curves of BO whose configs
-are unknown belong to no config and stay in every fold.
+All readings of a config, from whichever methods and sources, are left out together. The configs
+fall into folds; for each fold the backbone, the process's log-parameters, the path lengths
+inferred for BO's curves and the seconds an epoch are fitted anew without the fold's configs. Then
+each config of the fold is predicted from the readings of all others. The curves of BO whose
+configs are unknown belong to no config and stay in every fold.
 
 What is not repeated in the folds is the choice of the backbone's terms and of the values at
 which its fit starts: both were settled with all curves in view, so that the errors are
@@ -45,6 +45,11 @@ class LeftOut(NamedTuple):
     mean: Matrix
     deviation: Matrix
 
+    def only(self, rows: NDArray[np.bool_]) -> "LeftOut":
+        """Return the predictions of some of the rows, a mask of shape ``(n,)``."""
+        kept = _subset(self.recorded, np.flatnonzero(rows))
+        return LeftOut(kept, self.mean[rows], self.deviation[rows])
+
     @property
     def error(self) -> Matrix:
         """Absolute error, NaN where nothing was recorded, shape ``(n, 40)``."""
@@ -81,8 +86,18 @@ class EpochScore(NamedTuple):
 
 def folds(recorded: Recorded, n: int) -> list[Indices]:
     """Return the configs of each fold; every fold covers all path lengths."""
-    order = np.argsort(bb.inputs(recorded.configs).log_path, kind="stable")
-    return [np.sort(order[i::n]) for i in range(n)]
+    log_path = bb.inputs(recorded.configs).log_path
+    configs = list(same_config(recorded).values())
+    order = np.argsort([log_path[rows[0]] for rows in configs], kind="stable")
+    return [np.sort(np.concatenate([configs[j] for j in order[i::n]])) for i in range(n)]
+
+
+def same_config(recorded: Recorded) -> dict[tuple[float, ...], list[int]]:
+    """Return the rows of each config: two where it is both published and collected."""
+    found: dict[tuple[float, ...], list[int]] = {}
+    for i, config in enumerate(recorded.configs.tolist()):
+        found.setdefault(tuple(config), []).append(i)
+    return found
 
 
 def cross_validate(recorded: Recorded, n_folds: int = 10, jobs: int = 1) -> LeftOut:
@@ -124,7 +139,8 @@ def predict_left_out(recorded: Recorded, left_out: Indices) -> tuple[Matrix, Mat
     gp = CurveGP(residual_readings(recorded, extra, backbone), fitted.gp.theta, EPOCHS)
     at = bb.Inputs(*(part[left_out, None] for part in bb.inputs(recorded.configs)))
     terms = bb.backbone(fitted.parameters, at, np.log(np.arange(1.0, EPOCHS + 1)))
-    residual = [gp.leave_out(int(i)) for i in left_out]
+    rows = same_config(recorded)
+    residual = [gp.leave_out(i, *rows[tuple(recorded.configs[i].tolist())]) for i in left_out]
     means = terms.loss + terms.scale * np.stack([mean for mean, _ in residual])
     return means, terms.scale * np.stack([deviation for _, deviation in residual])
 

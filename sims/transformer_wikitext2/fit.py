@@ -7,31 +7,27 @@ Three steps, none of which knows which method recorded a curve:
    take part with their path length and dropout as unknowns of their own: those are the only
    curves from the best region. The published end values bound that region too: with eight
    workers BO ended at 5.17, MOBSTER at 5.16 to 5.19, so the best final loss of the space is
-   held at 5.14.
+   held at 5.14, until curves are collected there.
 3. A Gaussian process on what the backbone leaves, by its marginal likelihood.
 """
 
 import time
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from sims.surrogate import CurveGP, Readings, Theta
+from sims.surrogate import CurveGP, Readings, Theta, thinned
 from sims.surrogate import fit as fit_gp
 from sims.transformer_wikitext2 import backbone as bb
-from sims.transformer_wikitext2.recorded import (
-    EPOCHS,
-    Recorded,
-    Unplaced,
-    merge,
-    readings,
-    unplaced,
-)
+from sims.transformer_wikitext2.collected import all_recorded, collected_paths
+from sims.transformer_wikitext2.noise import fit_noise
+from sims.transformer_wikitext2.recorded import EPOCHS, Recorded, Unplaced, unplaced
+from sims.transformer_wikitext2.replay import LONGEST_PUBLISHED_PATH
+from sims.transformer_wikitext2.stored import Surrogate, counts, save
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -39,6 +35,10 @@ Matrix = NDArray[np.float64]
 # Neighbouring epochs say nearly the same; these carry a curve's shape.
 USED = np.array([1, 2, 3, 4, 5, 7, 9, 12, 16, 20, 24, 27, 31, 35, 40])
 BEST_FINAL_LOSS = 5.14
+# The region of the best losses counts as recorded once so many curves with a longer path than the
+# published ones' were collected to the end.
+ENOUGH = 10
+MOST_READINGS = 1500  # by which the process's parameters are fitted
 MISFIT = 0.04  # what the backbone is expected to leave, in loss
 THETA = Theta(
     shared=np.log(0.1),
@@ -51,26 +51,6 @@ THETA = Theta(
 # The features' lengths are held near values that make sense: with little left to explain,
 # the likelihood alone would shrink them until no two configs are alike.
 THETA_SPREAD = Theta(1.5, 1.5, 1.5, 0.7, 0.7, (0.25, 0.25, 0.25))
-
-
-class Surrogate(NamedTuple):
-    """Everything that was fitted, and to what.
-
-    Attributes:
-        seconds: Fixed seconds an epoch, and seconds times the batch size, shape ``(2,)``.
-        parameters: Parameters of the backbone.
-        path: Log path length inferred for each unplaced curve, shape ``(k,)``.
-        dropout: Dropout inferred for each unplaced curve, shape ``(k,)``.
-        gp: The process on the residuals; its configs are the recorded ones, then the unplaced.
-        noise: Standard deviation between training runs, in units of the scale.
-    """
-
-    seconds: Vector
-    parameters: Vector
-    path: Vector
-    dropout: Vector
-    gp: CurveGP
-    noise: float
 
 
 def fit_seconds(recorded: Recorded) -> Vector:
@@ -97,6 +77,7 @@ def fit_backbone(recorded: Recorded, extra: Unplaced) -> tuple[Vector, Vector, V
     loss2, sigma2 = extra.loss[row2, column2], extra.sigma[row2, column2]
     log_epoch2 = np.log(column2 + 1.0)
     corner = _corner()
+    n_bounds = 0 if reached(recorded) else 1
     start, k = bb.start(), len(extra.curve)
     ceiling = np.log(bb.longest_path(extra.batch_size))
 
@@ -117,7 +98,7 @@ def fit_backbone(recorded: Recorded, extra: Unplaced) -> tuple[Vector, Vector, V
 
     def bound(v: Vector, error: float) -> Vector:
         best = bb.backbone(v, corner, np.log(float(EPOCHS))).loss.min()
-        return np.array([(best - BEST_FINAL_LOSS) / error])
+        return np.array([(best - BEST_FINAL_LOSS) / error])[:n_bounds]
 
     def residuals(z: Vector, error: float) -> Vector:
         v = z[: bb.SIZE]
@@ -129,25 +110,26 @@ def fit_backbone(recorded: Recorded, extra: Unplaced) -> tuple[Vector, Vector, V
 
     def jacobian(z: Vector, error: float) -> Matrix:
         """Forward differences; each unplaced curve depends on its own two unknowns alone."""
-        J = np.zeros((n + n2 + 1 + len(z), len(z)))
+        J = np.zeros((n + n2 + n_bounds + len(z), len(z)))
         now, step = residuals(z, error), 1e-6
         for j in range(bb.SIZE):
             moved = z.copy()
             moved[j] += step
             v = moved[: bb.SIZE]
             parts = np.concatenate([known(v), placed(moved), bound(v, error)])
-            J[: n + n2 + 1, j] = (parts - now[: n + n2 + 1]) / step
+            J[: len(parts), j] = (parts - now[: len(parts)]) / step
         for first in (bb.SIZE, bb.SIZE + k):
             moved = z.copy()
             moved[first : first + k] += step
             J[n + np.arange(n2), first + row2] = (placed(moved) - now[n : n + n2]) / step
         weights = np.concatenate([1 / bb.freedom(), np.full(k, 1 / 3), np.full(k, 1 / 1.5)])
-        J[n + n2 + 1 :] = np.diag(weights)
+        J[n + n2 + n_bounds :] = np.diag(weights)
         return J
 
     below = np.log(np.clip(ceiling - np.log(5.0), 0.3, None))
     z = np.concatenate([start, below, np.full(k, -1.0)])
-    for error in (0.05, 0.003):  # the bound is stiff: first bring the curves near it
+    # The bound is stiff: first bring the curves near it.
+    for error in (0.05, 0.003) if n_bounds else (0.05,):
         z = least_squares(
             residuals,
             z,
@@ -169,7 +151,9 @@ def fit_residuals(
 ) -> CurveGP:
     """Return the process on what the backbone leaves, fitted unless `theta` is given."""
     data = residual_readings(recorded, extra, backbone)
-    return CurveGP(data, fit_gp(data, THETA, THETA_SPREAD) if theta is None else theta, EPOCHS)
+    if theta is None:
+        theta = fit_gp(thinned(data, MOST_READINGS), THETA, THETA_SPREAD)
+    return CurveGP(data, theta, EPOCHS)
 
 
 def residual_readings(
@@ -203,31 +187,6 @@ def features(at: bb.Inputs) -> Matrix:
     return np.column_stack([at.dropout, at.log_path, at.log_batch])
 
 
-def fit_noise(recorded: Recorded, parameters: Vector) -> float:
-    """Return the deviation between training runs that copies of a config show.
-
-    ASHA's copies were resumed, with other random states than RS's; where both were seen after
-    the first resume, the median of their squared distance, less what reading errors explain.
-    """
-    distances, errors = [], []
-    at = bb.inputs(recorded.configs)
-    for i, copies in enumerate(recorded.readings):
-        by_method = {c.method: c for c in copies}
-        if not {"RS", "ASHA"} <= set(by_method):
-            continue
-        a, b = by_method["RS"], by_method["ASHA"]
-        both = np.flatnonzero(np.isfinite(a.loss) & np.isfinite(b.loss))
-        both = both[both > 0]
-        one = bb.Inputs(*(part[i] for part in at))
-        scale = bb.backbone(parameters, one, np.log(both + 1.0)).scale
-        distances.append((a.loss[both] - b.loss[both]) / scale)
-        errors.append((a.sigma[both] ** 2 + b.sigma[both] ** 2) / scale**2)
-    distance, error = np.concatenate(distances), np.concatenate(errors)
-    # 0.4549 is the median of chi squared with one degree of freedom; two runs differ.
-    variance = (np.median(distance**2) / 0.4549 - np.median(error)) / 2
-    return float(np.sqrt(max(variance, 1e-6)))
-
-
 def fit(recorded: Recorded, theta: Theta | None = None) -> Surrogate:
     """Return the surrogate fitted to the recorded curves.
 
@@ -242,45 +201,9 @@ def fit(recorded: Recorded, theta: Theta | None = None) -> Surrogate:
     return Surrogate(seconds, *found, gp=gp, noise=fit_noise(recorded, found[0]))
 
 
-def completed(recorded: Recorded, surrogate: Surrogate) -> Matrix:
-    """Return the recorded curves with gaps and continuations filled, shape ``(n, 40)``.
-
-    What the process expects, given the curve's own readings, is moved onto the readings at
-    either side of a gap.
-    """
-    epochs = np.arange(EPOCHS)
-    at = bb.inputs(recorded.configs)
-    out = recorded.loss.copy()
-    for i, loss in enumerate(recorded.loss):
-        seen = np.isfinite(loss)
-        one = bb.Inputs(*(part[i] for part in at))
-        terms = bb.backbone(surrogate.parameters, one, np.log(epochs + 1.0))
-        expected = terms.loss + terms.scale * surrogate.gp.mean_of(i)
-        gap = np.interp(epochs, epochs[seen], (loss - expected)[seen])
-        out[i, ~seen] = (expected + gap)[~seen]
-    return out
-
-
-def save(recorded: Recorded, surrogate: Surrogate, path: Path) -> None:
-    """Write what predictions need as arrays, without pickles."""
-    gp, exact = surrogate.gp, recorded.exact
-    np.savez_compressed(
-        path,
-        allow_pickle=False,
-        seconds=surrogate.seconds,
-        parameters=surrogate.parameters,
-        noise=np.array(surrogate.noise),
-        lengths=np.exp(np.array(gp.theta.features)),
-        scaled=gp.scaled,
-        weights=gp.weights,
-        theta=gp.theta.vector(),
-        path=surrogate.path,
-        dropout=surrogate.dropout,
-        configs=recorded.configs[exact],
-        loss=completed(recorded, surrogate)[exact],
-        seen=np.isfinite(recorded.loss)[exact],
-        epoch_seconds=recorded.epoch_seconds[exact],
-    )
+def reached(recorded: Recorded) -> bool:
+    """Return whether enough curves were collected where the best losses are."""
+    return int((collected_paths(recorded) > LONGEST_PUBLISHED_PATH).sum()) >= ENOUGH
 
 
 def _used(loss: Matrix) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -310,10 +233,11 @@ def _corner() -> bb.Inputs:
 def main() -> None:
     """Fit the surrogate and write it beside the recorded curves."""
     began = time.perf_counter()
-    recorded = merge(readings())
+    recorded = all_recorded()
+    for source, n in counts(recorded).items():
+        click.echo(f"{n} curves {source}")
     surrogate = fit(recorded)
-    path = Path(str(files(__package__) / "data" / "surrogate.npz"))
-    save(recorded, surrogate, path)
+    path = save(recorded, surrogate, Path(str(files(__package__) / "data")))
     values = dict(zip(bb.START, surrogate.parameters[bb.FREE :], strict=True))
     for name, value in values.items():
         click.echo(f"{name:22} {value:8.3f}")

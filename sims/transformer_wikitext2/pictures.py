@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 PREDICTED, RECORDED = "#0072B2", "#D55E00"
 _DRAWN = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 18, 21, 24, 27, 30, 33, 36, 40])
 _COLUMNS = 10
+_MOST_PANELS = 250
 
 
 def left_out_chart(left_out: LeftOut) -> "alt.FacetChart":
-    """Return one small panel a config, the worst first: the readings and the prediction."""
+    """Return one small panel a config, the worst ones first: the readings and the prediction."""
     import altair as alt
     import polars as pl
 
     rows: list[dict[str, Any]] = []
-    order = np.argsort(-np.nanmax(left_out.error, axis=1), kind="stable")
+    error = np.where(np.isnan(left_out.error), -1, left_out.error)
+    order = np.argsort(-error.max(axis=1), kind="stable")[:_MOST_PANELS]
     titles = []
     for i in order.tolist():
         title = _title(left_out, i)
@@ -74,10 +76,12 @@ def left_out_chart(left_out: LeftOut) -> "alt.FacetChart":
         )
         .resolve_scale(y="independent")
     )
+    n = len(left_out.mean)
+    shown = f"{n} configs" if len(order) == n else f"{len(order)} of {n} configs"
     return _titled(
         panels,
         "Validation loss by epoch of every recorded config, predicted without it",
-        f"{len(order)} configs, worst error first; dots: recorded; line and 90 % band: predicted. "
+        f"{shown}, worst error first; dots: recorded; line and 90 % band: predicted. "
         "Titles: who trained it, then lr, dropout, batch size, momentum, clip",
     )
 
@@ -182,5 +186,5 @@ def _titled(chart: "alt.FacetChart", title: str, subtitle: str) -> "alt.FacetCha
 
 def _title(left_out: LeftOut, i: int) -> str:
     lr, dropout, batch_size, momentum, clip = left_out.recorded.configs[i]
-    copies = "+".join(f"{c.method} {c.trial}" for c in left_out.recorded.readings[i])
+    copies = "+".join(c.label for c in left_out.recorded.readings[i])
     return f"{copies}: {lr:.0e} {dropout:.2f} {batch_size:.0f} {momentum:.2f} {clip:.2f}"

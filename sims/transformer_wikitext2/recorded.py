@@ -17,19 +17,29 @@ Vector = NDArray[np.float64]
 
 NAMES = ("lr", "dropout", "batch_size", "momentum", "clip")
 EPOCHS = 40
+PUBLISHED = "published"
+SEED = 1111  # of the published trainings
+# No published loss is above 15.3. From where a curve exceeds this it is replayed, but nothing is
+# learnt from it: it is about to diverge, and its numbers would outweigh all others.
+HIGHEST_LEARNT = 20.0
 
 
 class Reading(NamedTuple):
-    """A curve as it was read off a figure.
+    """A curve as it was read off a figure, or collected.
 
     Attributes:
-        method: "RS", "ASHA" or "BO".
-        trial: The trial's number in its experiment.
+        method: "RS", "ASHA" or "BO"; of a collected curve the table's source.
+        trial: The trial's number in its experiment, the curve's in the table.
         config: lr, dropout, batch_size, momentum, clip, shape ``(5,)``.
         loss: Validation loss after each epoch, NaN where it was not seen, shape ``(40,)``.
         sigma: Reading error of the loss, NaN where it was not seen, shape ``(40,)``.
-        epoch_seconds: Seconds an epoch, NaN if it was not measured.
-        exact: True if the config is one of the computed sequence.
+        epoch_seconds: Seconds an epoch on a T4, NaN if it was not measured.
+        exact: True if the config can be asked for again: it is one of the computed sequence,
+            or was collected.
+        name: What a collected curve is called; "" for others.
+        seed: Seed of the training.
+        ended: Epoch after which the training ended because a loss was not finite; 0 if none was.
+        last: The validation loss after that epoch, as it was.
     """
 
     method: str
@@ -39,18 +49,43 @@ class Reading(NamedTuple):
     sigma: Vector
     epoch_seconds: float
     exact: bool
+    name: str = ""
+    seed: int = SEED
+    ended: int = 0
+    last: float = np.nan
+
+    @property
+    def collected(self) -> bool:
+        """Whether the curve was collected, not read off a figure."""
+        return bool(self.name)
+
+    @property
+    def label(self) -> str:
+        """What to call the curve."""
+        if not self.collected:
+            return f"{self.method} {self.trial}"
+        return self.name if self.seed == SEED else f"{self.name} ({self.seed})"
+
+    def learnt(self) -> Vector:
+        """Return what is learnt from: the loss until it explodes, shape ``(40,)``."""
+        exploded = np.maximum.accumulate(np.nan_to_num(self.loss) > HIGHEST_LEARNT)
+        out: Vector = np.where(exploded, np.nan, self.loss)
+        return out
 
 
 class Recorded(NamedTuple):
-    """Curves of `n` configs, the most accurate reading of each epoch.
+    """Curves to learn from: of each config the published one, the collected one, or both.
+
+    A published curve is the most accurate reading of each epoch, a collected one the mean over
+    the seeds. A config that has both has two rows.
 
     Attributes:
         configs: lr, dropout, batch_size, momentum, clip, shape ``(n, 5)``.
         loss: Validation loss, NaN where no reading saw it, shape ``(n, 40)``.
         sigma: Reading error of `loss`, shape ``(n, 40)``.
-        epoch_seconds: Seconds an epoch, NaN if never measured, shape ``(n,)``.
-        exact: True where the config is one of the computed sequence, so that it can be asked
-            for again, shape ``(n,)``.
+        epoch_seconds: Seconds an epoch on a T4, NaN if never measured, shape ``(n,)``.
+        exact: True where the config can be asked for again: it is one of the computed
+            sequence, or was collected, shape ``(n,)``.
         readings: The readings behind each row.
     """
 
@@ -60,6 +95,11 @@ class Recorded(NamedTuple):
     epoch_seconds: Vector
     exact: NDArray[np.bool_]
     readings: tuple[tuple[Reading, ...], ...]
+
+    @property
+    def collected(self) -> NDArray[np.bool_]:
+        """Which rows were collected, shape ``(n,)``."""
+        return np.array([copies[0].collected for copies in self.readings], dtype=bool)
 
 
 def as_row(config: Mapping[str, Any]) -> Vector:
@@ -76,7 +116,7 @@ def table(name: str) -> "pl.DataFrame":
 
 
 def readings() -> list[Reading]:
-    """Return every curve whose config is known well enough to learn from."""
+    """Return every published curve whose config is known well enough to learn from."""
     import polars as pl
 
     sequence = np.array([as_row(c) for c in config_sequence("local", 0, 400)])
@@ -119,27 +159,39 @@ def readings() -> list[Reading]:
 
 
 def merge(curves: list[Reading]) -> Recorded:
-    """Return one row a config: each epoch's most accurate reading, copies brought together."""
+    """Return one row a config and kind of source, copies brought together."""
     groups: dict[tuple[float, ...], list[Reading]] = {}
     for curve in curves:
-        groups.setdefault(tuple(curve.config), []).append(curve)
+        groups.setdefault((*curve.config, curve.collected), []).append(curve)
     loss = np.full((len(groups), EPOCHS), np.nan)
     sigma = np.full_like(loss, np.nan)
     seconds = np.full(len(groups), np.nan)
     for i, copies in enumerate(groups.values()):
+        if copies[0].collected:
+            loss[i], sigma[i] = _mean(copies)
+            continue
         for copy in sorted(copies, key=lambda c: ("RS", "BO", "ASHA").index(c.method)):
             better = ~np.isnan(copy.loss) & ~(sigma[i] <= copy.sigma)
             loss[i, better], sigma[i, better] = copy.loss[better], copy.sigma[better]
             if np.isnan(seconds[i]):
                 seconds[i] = copy.epoch_seconds
     return Recorded(
-        configs=np.array(list(groups)),
+        configs=np.array([copies[0].config for copies in groups.values()]),
         loss=loss,
         sigma=sigma,
         epoch_seconds=seconds,
         exact=np.array([copies[0].exact for copies in groups.values()]),
         readings=tuple(tuple(copies) for copies in groups.values()),
     )
+
+
+def _mean(copies: list[Reading]) -> tuple[Vector, Vector]:
+    """Return the mean loss of trainings that differ in their seed, and its reading error."""
+    losses = np.array([copy.learnt() for copy in copies])
+    n = np.isfinite(losses).sum(axis=0)
+    mean = np.where(n, np.nansum(losses, axis=0) / np.maximum(n, 1), np.nan)
+    sigma: Vector = np.fmin.reduce([copy.sigma for copy in copies])
+    return mean, np.where(n, sigma, np.nan)
 
 
 class Unplaced(NamedTuple):

@@ -23,9 +23,9 @@ Matrix = NDArray[np.float64]
 
 NAMES = ("lr", "dropout", "batch_size", "momentum", "clip")
 EPOCHS = 40
-# Only one config with a longer path was recorded to the end; beyond, the surrogate leans on
-# curves whose configs had to be inferred.
-LONGEST_RECORDED_PATH = 10.0
+# Of the published configs only one with a longer path was followed to the end; beyond, unless
+# curves were collected there, the surrogate leans on curves whose configs had to be inferred.
+LONGEST_PUBLISHED_PATH = 10.0
 # Readings have four decimals, seconds two. Rounding also keeps results the same on machines
 # whose exponentials and matrix products differ in the last bit.
 LOSS_DECIMALS, SECONDS_DECIMALS = 4, 2
@@ -37,7 +37,7 @@ _SURROGATE, _EXTRAPOLATED = ("surrogate",) * EPOCHS, ("extrapolated",) * EPOCHS
 
 
 class _Known(NamedTuple):
-    """A recorded curve, gaps filled."""
+    """A recorded curve, gaps filled; one that diverged ends where it did."""
 
     loss: Vector
     epoch_seconds: float
@@ -48,10 +48,11 @@ class Wikitext2Blackbox:
     """Validation loss and seconds by epoch, for any config of the space.
 
     Loss is "recorded" where a published curve shows this very config at this epoch, whatever
-    the seed. Elsewhere it is the mean of the surrogate ("surrogate", or "extrapolated" where
+    the seed, or else a collected one: that with the asked seed, otherwise seeds take turns.
+    Elsewhere it is the mean of the surrogate ("surrogate", or "extrapolated" where
     the path of an epoch is longer than all but one of the recorded configs' that were
     followed to the end), moved by what training runs of one config differ by, which depends
-    on the seed. Seconds an epoch are the recorded ones, or follow from the batch size.
+    on the seed. Seconds an epoch are the published ones, or follow from the batch size.
 
     Args:
         arrays: What `sims.transformer_wikitext2.fit` has written.
@@ -65,7 +66,9 @@ class Wikitext2Blackbox:
         self._weights = arrays["weights"]
         self._noise = float(arrays["noise"])
         self._seconds = arrays["seconds"]
-        self._known: dict[tuple[float, ...], _Known] = {}
+        self._longest = float(np.maximum(LONGEST_PUBLISHED_PATH, arrays.get("longest_path", 0.0)))
+        # By config, then by seed: published curves have one for all seeds.
+        self._known: dict[tuple[float, ...], dict[int, _Known]] = {}
         for config, loss, seen, seconds in zip(
             arrays["configs"],
             arrays["loss"],
@@ -73,11 +76,20 @@ class Wikitext2Blackbox:
             arrays["epoch_seconds"],
             strict=True,
         ):
-            self._known[_key(config)] = _Known(
-                loss=np.round(loss, LOSS_DECIMALS),
-                epoch_seconds=float(seconds),
-                source=tuple("recorded" if s else "surrogate" for s in seen),
-            )
+            self._known[_key(config)] = {0: _known(loss, seen, float(seconds))}
+        if "collected_configs" in arrays:
+            self._add_collected()
+
+    def _add_collected(self) -> None:
+        """Make the answers for collected configs that are not published ones."""
+        published = set(self._known)
+        names = ("configs", "seed", "loss", "seen", "levels")
+        for config, seed, loss, seen, n in zip(
+            *(self._arrays[f"collected_{name}"] for name in names), strict=True
+        ):
+            if (key := _key(config)) not in published:
+                curve = _known(loss[:n], seen[:n], math.nan)
+                self._known.setdefault(key, {}).setdefault(int(seed), curve)
 
     def curve(self, config: Mapping[str, Any], seed: int) -> Curve:
         """Return the learning curve of `config`.
@@ -108,28 +120,30 @@ class Wikitext2Blackbox:
         far = np.zeros(len(rows), dtype=bool)
         if new.any():
             at = bb.inputs(rows[new])
-            far[new] = at.log_path > math.log(LONGEST_RECORDED_PATH)
-            losses[new], scale = self._surrogate(at)
+            far[new] = at.log_path > math.log(self._longest)
+            expected, scale = self._surrogate(at)
             draws = np.array([_draws(rows[i], seeds[i]) for i in np.flatnonzero(new).tolist()])
             phase = 0.5 * math.pi * _LOG_EPOCH
             # A smooth function of the log epoch with unit variance at each epoch.
             wave = draws[:, 0:1] * np.cos(phase) + draws[:, 1:2] * np.sin(phase)
-            losses[new] += self._noise * scale * wave
-            losses = np.round(losses, LOSS_DECIMALS)
+            losses[new] = np.round(expected + self._noise * scale * wave, LOSS_DECIMALS)
             seconds[new] = self.epoch_seconds(rows[new, 2]) * np.exp(SECONDS_SPREAD * draws[:, 2])
         out = []
         for i, (row, key) in enumerate(zip(rows, keys, strict=True)):
-            known = self._known.get(key)
-            if known is None:
+            copies = self._known.get(key)
+            if copies is None:
                 known = _Known(
                     losses[i], float(seconds[i]), _EXTRAPOLATED if far[i] else _SURROGATE
                 )
-            elif math.isnan(known.epoch_seconds):
+            else:
+                known = copies.get(seeds[i]) or list(copies.values())[seeds[i] % len(copies)]
+            if math.isnan(known.epoch_seconds):
                 spread = math.exp(SECONDS_SPREAD * _draws(row, seeds[i])[2])
                 known = known._replace(
                     epoch_seconds=float(self.epoch_seconds(row[2:3])[0]) * spread
                 )
-            total = np.round(known.epoch_seconds * _EPOCH, SECONDS_DECIMALS)
+            epochs = _EPOCH[: len(known.loss)]
+            total = np.round(known.epoch_seconds * epochs, SECONDS_DECIMALS)
             out.append(Curve({"val_loss": known.loss}, total, known.source))
         return out
 
@@ -140,7 +154,8 @@ class Wikitext2Blackbox:
     def deviation(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:
         """Return how uncertain `mean` is, one standard deviation, shape ``(q, 40)``.
 
-        The first call conditions the surrogate's process anew, which takes a second or two.
+        The first call conditions the surrogate's process anew on the package's table, which takes
+        a second or two with the published curves, and minutes with hundreds of collected ones.
         """
         at = bb.inputs(np.array([_row(config) for config in configs]))
         column = bb.Inputs(*(part[:, None] for part in at))
@@ -151,12 +166,13 @@ class Wikitext2Blackbox:
     @cached_property
     def _process(self) -> "CurveGP":
         from sims.surrogate import CurveGP, Theta
+        from sims.transformer_wikitext2.collected import all_recorded
         from sims.transformer_wikitext2.fit import residual_readings
-        from sims.transformer_wikitext2.recorded import merge, readings, unplaced
+        from sims.transformer_wikitext2.recorded import unplaced
 
         stored = self._arrays
         data = residual_readings(
-            merge(readings()),
+            all_recorded(),
             unplaced(stored["seconds"]),
             (stored["parameters"], stored["path"], stored["dropout"]),
         )
@@ -174,6 +190,14 @@ class Wikitext2Blackbox:
         scaled = _features(at) / self._lengths
         residual = matern52(squared_distances(scaled, self._scaled)) @ self._weights
         return terms.loss + terms.scale * residual, terms.scale
+
+
+def _known(loss: Vector, seen: NDArray[np.bool_], epoch_seconds: float) -> _Known:
+    return _Known(
+        loss=np.where(seen, loss, np.round(loss, LOSS_DECIMALS)),
+        epoch_seconds=epoch_seconds,
+        source=tuple("recorded" if s else "surrogate" for s in seen),
+    )
 
 
 def _features(at: bb.Inputs) -> Matrix:

@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from sims.transformer_wikitext2 import pictures
+from sims.transformer_wikitext2.collected import all_recorded
 from sims.transformer_wikitext2.crossvalidation import (
     CHECKED,
     EpochScore,
@@ -23,9 +24,9 @@ from sims.transformer_wikitext2.crossvalidation import (
     score,
 )
 from sims.transformer_wikitext2.paired import Comparison, compare_all
-from sims.transformer_wikitext2.recorded import merge, readings
 
 WORST = 10
+FEWEST = 3  # configs with which an epoch is scored
 
 
 def summary(
@@ -75,15 +76,13 @@ def main(json_file: Path | None, folder: Path, folds: int, jobs: int) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     began = time.perf_counter()
-    left_out = cross_validate(merge(readings()), folds, jobs)
-    scores = [score(left_out, epoch) for epoch in CHECKED]
+    left_out = cross_validate(all_recorded(), folds, jobs)
+    scores = _scores(left_out)
     click.echo("Configs left out in turn (absolute errors of the loss)")
-    click.echo("epoch configs    mean  median trimmed  rank corr  90 % band")
-    for s in scores:
-        click.echo(
-            f"{s.epoch:5} {s.configs:7} {s.mean:7.4f} {s.median:7.4f} {s.trimmed_mean:7.4f}"
-            f" {s.spearman:10.4f} {s.coverage_90:10.3f}"
-        )
+    _echo_scores(scores)
+    for source, part in by_source(left_out).items():
+        click.echo(f"\nOf these the {source} curves")
+        _echo_scores(_scores(part))
     _echo_worst(left_out)
     comparisons = compare_all()
     click.echo("\nThe original's own configs, simulated less published")
@@ -100,11 +99,36 @@ def main(json_file: Path | None, folder: Path, folds: int, jobs: int) -> None:
     ]
     click.echo("\n" + "\n".join(str(path) for path in written))
     figures = summary(left_out, scores, comparisons)
+    for source, part in by_source(left_out).items():
+        figures |= {f"loo_median_{s.epoch}_{source}": s.median for s in _scores(part)}
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
     click.echo("\n" + "\n".join(f"{name} {value:.4f}" for name, value in figures.items()))
     click.echo(f"in {time.perf_counter() - began:.0f} s")
+
+
+def by_source(left_out: LeftOut) -> dict[str, LeftOut]:
+    """Return the predictions by where the curves come from; none if all are published."""
+    collected = left_out.recorded.collected
+    if not collected.any():
+        return {}
+    return {"published": left_out.only(~collected), "collected": left_out.only(collected)}
+
+
+def _scores(left_out: LeftOut) -> list[EpochScore]:
+    """Return the scores at the checked epochs that some configs have come to."""
+    n = np.isfinite(left_out.recorded.loss).sum(axis=0)
+    return [score(left_out, epoch) for epoch in CHECKED if n[epoch - 1] >= FEWEST]
+
+
+def _echo_scores(scores: Sequence[EpochScore]) -> None:
+    click.echo("epoch configs    mean  median trimmed  rank corr  90 % band")
+    for s in scores:
+        click.echo(
+            f"{s.epoch:5} {s.configs:7} {s.mean:7.4f} {s.median:7.4f} {s.trimmed_mean:7.4f}"
+            f" {s.spearman:10.4f} {s.coverage_90:10.3f}"
+        )
 
 
 def _echo_worst(left_out: LeftOut) -> None:
@@ -114,7 +138,7 @@ def _echo_worst(left_out: LeftOut) -> None:
     for i in worst.tolist():
         at = int(error[i].argmax())
         lr, dropout, batch_size, momentum, clip = left_out.recorded.configs[i]
-        copies = ", ".join(f"{c.method} {c.trial}" for c in left_out.recorded.readings[i])
+        copies = ", ".join(c.label for c in left_out.recorded.readings[i])
         click.echo(
             f"epoch {at + 1:2}: recorded {left_out.recorded.loss[i, at]:7.3f}, predicted "
             f"{left_out.mean[i, at]:7.3f} +- {left_out.deviation[i, at]:.3f}; lr {lr:.2e}, "

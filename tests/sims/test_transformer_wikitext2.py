@@ -22,15 +22,11 @@ from sims.transformer_wikitext2.crossvalidation import (
     predict_left_out,
     score,
 )
-from sims.transformer_wikitext2.fit import (
-    Surrogate,
-    completed,
-    fit_seconds,
-    residual_readings,
-)
+from sims.transformer_wikitext2.fit import fit_seconds, residual_readings
 from sims.transformer_wikitext2.paired import Comparison, simulate
 from sims.transformer_wikitext2.recorded import NAMES, merge, readings, table, unplaced
 from sims.transformer_wikitext2.sequences import config_sequence
+from sims.transformer_wikitext2.stored import Surrogate, completed
 from sims.transformer_wikitext2.validate import main as validate_main
 from sims.transformer_wikitext2.validate import summary
 
