@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sims.surrogate import CurveGP
 from sims.transformer_wikitext2 import backbone as bb
+from sims.transformer_wikitext2.collected import with_collected_words, with_published_words
 from sims.transformer_wikitext2.fit import fit, residual_readings
 from sims.transformer_wikitext2.recorded import EPOCHS, Recorded, unplaced
 
@@ -47,7 +48,7 @@ class LeftOut(NamedTuple):
 
     def only(self, rows: NDArray[np.bool_]) -> "LeftOut":
         """Return the predictions of some of the rows, a mask of shape ``(n,)``."""
-        kept = _subset(self.recorded, np.flatnonzero(rows))
+        kept = self.recorded.only(np.flatnonzero(rows))
         return LeftOut(kept, self.mean[rows], self.deviation[rows])
 
     @property
@@ -133,27 +134,19 @@ def predict_left_out(recorded: Recorded, left_out: Indices) -> tuple[Matrix, Mat
         Means and deviations, each of shape ``(k, 40)``.
     """
     keep = np.setdiff1d(np.arange(len(recorded.configs)), left_out)
-    fitted = fit(_subset(recorded, keep))
+    fitted = fit(recorded.only(keep))
     backbone = (fitted.parameters, fitted.path, fitted.dropout)
     extra = unplaced(fitted.seconds)
-    gp = CurveGP(residual_readings(recorded, extra, backbone), fitted.gp.theta, EPOCHS)
+    data = residual_readings(with_published_words(recorded, fitted.offset), extra, backbone)
+    gp = CurveGP(data, fitted.gp.theta, EPOCHS)
     at = bb.Inputs(*(part[left_out, None] for part in bb.inputs(recorded.configs)))
     terms = bb.backbone(fitted.parameters, at, np.log(np.arange(1.0, EPOCHS + 1)))
     rows = same_config(recorded)
     residual = [gp.leave_out(i, *rows[tuple(recorded.configs[i].tolist())]) for i in left_out]
     means = terms.loss + terms.scale * np.stack([mean for mean, _ in residual])
+    collected = recorded.collected[left_out, None]
+    means = np.where(collected, with_collected_words(means, fitted.offset), means)
     return means, terms.scale * np.stack([deviation for _, deviation in residual])
-
-
-def _subset(recorded: Recorded, rows: Indices) -> Recorded:
-    return Recorded(
-        configs=recorded.configs[rows],
-        loss=recorded.loss[rows],
-        sigma=recorded.sigma[rows],
-        epoch_seconds=recorded.epoch_seconds[rows],
-        exact=recorded.exact[rows],
-        readings=tuple(recorded.readings[i] for i in rows.tolist()),
-    )
 
 
 def score(left_out: LeftOut, epoch: int) -> EpochScore:

@@ -23,7 +23,12 @@ from scipy.optimize import least_squares
 from sims.surrogate import CurveGP, Readings, Theta, thinned
 from sims.surrogate import fit as fit_gp
 from sims.transformer_wikitext2 import backbone as bb
-from sims.transformer_wikitext2.collected import all_recorded, collected_paths
+from sims.transformer_wikitext2.collected import (
+    all_recorded,
+    collected_paths,
+    fit_offset,
+    with_published_words,
+)
 from sims.transformer_wikitext2.noise import fit_noise
 from sims.transformer_wikitext2.recorded import EPOCHS, Recorded, Unplaced, unplaced
 from sims.transformer_wikitext2.replay import LONGEST_PUBLISHED_PATH
@@ -196,9 +201,15 @@ def fit(recorded: Recorded, theta: Theta | None = None) -> Surrogate:
     """
     seconds = fit_seconds(recorded)
     extra = unplaced(seconds)
-    found = fit_backbone(recorded, extra)
-    gp = fit_residuals(recorded, extra, found, theta)
-    return Surrogate(seconds, *found, gp=gp, noise=fit_noise(recorded, found[0]))
+    offset = 0.0
+    if recorded.collected.any():
+        published = recorded.only(np.flatnonzero(~recorded.collected))
+        offset = fit_offset(recorded, fit_backbone(published, extra)[0])
+    moved = with_published_words(recorded, offset)
+    found = fit_backbone(moved, extra)
+    gp = fit_residuals(moved, extra, found, theta)
+    noise = fit_noise(recorded, found[0])
+    return Surrogate(seconds, *found, gp=gp, noise=noise, offset=offset)
 
 
 def reached(recorded: Recorded) -> bool:
@@ -244,6 +255,8 @@ def main() -> None:
     click.echo(f"knots {np.round(surrogate.parameters[: bb.FREE], 3)}")
     click.echo(f"process {surrogate.gp.theta}")
     click.echo(f"seconds {surrogate.seconds}, noise between runs {surrogate.noise:.4f}")
+    if surrogate.offset:
+        click.echo(f"collected losses start {surrogate.offset:+.4f} above the published ones")
     click.echo(f"{path} ({path.stat().st_size} bytes) in {time.perf_counter() - began:.0f} s")
 
 

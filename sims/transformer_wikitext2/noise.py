@@ -12,6 +12,7 @@ Vector = NDArray[np.float64]
 
 # Median of chi squared with one degree of freedom.
 _MEDIAN = 0.4549
+_LEARNT = 0.3  # backbone's scale from which on something has been learnt
 
 
 def fit_noise(recorded: Recorded, parameters: Vector) -> float:
@@ -36,6 +37,8 @@ def fit_noise(recorded: Recorded, parameters: Vector) -> float:
         both = both[both >= first]
         here = bb.Inputs(*(part[i] for part in at))
         scale = bb.backbone(parameters, here, np.log(both + 1.0)).scale
+        if a.collected:  # untrained, seeds differ by their weights
+            both, scale = both[scale > _LEARNT], scale[scale > _LEARNT]
         distances.append((one[both] - two[both]) / scale)
         errors.append((a.sigma[both] ** 2 + b.sigma[both] ** 2) / scale**2)
     distance, error = np.concatenate(distances), np.concatenate(errors)

@@ -76,8 +76,8 @@ class Reading(NamedTuple):
 class Recorded(NamedTuple):
     """Curves to learn from: of each config the published one, the collected one, or both.
 
-    A published curve is the most accurate reading of each epoch, a collected one the mean over
-    the seeds. A config that has both has two rows.
+    A published curve is the most accurate reading of each epoch; of a collected config it is the
+    training with the published seed, or else the first. A config that has both has two rows.
 
     Attributes:
         configs: lr, dropout, batch_size, momentum, clip, shape ``(n, 5)``.
@@ -100,6 +100,17 @@ class Recorded(NamedTuple):
     def collected(self) -> NDArray[np.bool_]:
         """Which rows were collected, shape ``(n,)``."""
         return np.array([copies[0].collected for copies in self.readings], dtype=bool)
+
+    def only(self, rows: NDArray[np.intp]) -> "Recorded":
+        """Return some of the rows, by their numbers."""
+        return Recorded(
+            configs=self.configs[rows],
+            loss=self.loss[rows],
+            sigma=self.sigma[rows],
+            epoch_seconds=self.epoch_seconds[rows],
+            exact=self.exact[rows],
+            readings=tuple(self.readings[i] for i in rows.tolist()),
+        )
 
 
 def as_row(config: Mapping[str, Any]) -> Vector:
@@ -168,7 +179,9 @@ def merge(curves: list[Reading]) -> Recorded:
     seconds = np.full(len(groups), np.nan)
     for i, copies in enumerate(groups.values()):
         if copies[0].collected:
-            loss[i], sigma[i] = _mean(copies)
+            # The untrained loss depends on the seed: one seed's curves are alike.
+            one = next((copy for copy in copies if copy.seed == SEED), copies[0])
+            loss[i], sigma[i] = one.learnt(), one.sigma
             continue
         for copy in sorted(copies, key=lambda c: ("RS", "BO", "ASHA").index(c.method)):
             better = ~np.isnan(copy.loss) & ~(sigma[i] <= copy.sigma)
@@ -183,15 +196,6 @@ def merge(curves: list[Reading]) -> Recorded:
         exact=np.array([copies[0].exact for copies in groups.values()]),
         readings=tuple(tuple(copies) for copies in groups.values()),
     )
-
-
-def _mean(copies: list[Reading]) -> tuple[Vector, Vector]:
-    """Return the mean loss of trainings that differ in their seed, and its reading error."""
-    losses = np.array([copy.learnt() for copy in copies])
-    n = np.isfinite(losses).sum(axis=0)
-    mean = np.where(n, np.nansum(losses, axis=0) / np.maximum(n, 1), np.nan)
-    sigma: Vector = np.fmin.reduce([copy.sigma for copy in copies])
-    return mean, np.where(n, sigma, np.nan)
 
 
 class Unplaced(NamedTuple):

@@ -166,13 +166,13 @@ class Wikitext2Blackbox:
     @cached_property
     def _process(self) -> "CurveGP":
         from sims.surrogate import CurveGP, Theta
-        from sims.transformer_wikitext2.collected import all_recorded
+        from sims.transformer_wikitext2.collected import all_recorded, with_published_words
         from sims.transformer_wikitext2.fit import residual_readings
         from sims.transformer_wikitext2.recorded import unplaced
 
         stored = self._arrays
         data = residual_readings(
-            all_recorded(),
+            with_published_words(all_recorded(), float(stored.get("offset", 0.0))),
             unplaced(stored["seconds"]),
             (stored["parameters"], stored["path"], stored["dropout"]),
         )

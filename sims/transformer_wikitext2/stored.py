@@ -12,7 +12,7 @@ from asynctune.files import replaced_atomically
 from sims.surrogate import CurveGP
 from sims.transformer_wikitext2 import SOURCES
 from sims.transformer_wikitext2 import backbone as bb
-from sims.transformer_wikitext2.collected import collected_paths
+from sims.transformer_wikitext2.collected import collected_paths, with_collected_words
 from sims.transformer_wikitext2.recorded import EPOCHS, PUBLISHED, Reading, Recorded
 
 Vector = NDArray[np.float64]
@@ -29,6 +29,7 @@ class Surrogate(NamedTuple):
         dropout: Dropout inferred for each unplaced curve, shape ``(k,)``.
         gp: The process on the residuals; its configs are the recorded ones, then the unplaced.
         noise: Standard deviation between training runs, in units of the scale.
+        offset: How far above the published ones collected losses start.
     """
 
     seconds: Vector
@@ -37,6 +38,7 @@ class Surrogate(NamedTuple):
     dropout: Vector
     gp: CurveGP
     noise: float
+    offset: float = 0.0
 
 
 def completed(recorded: Recorded, surrogate: Surrogate) -> Matrix:
@@ -103,7 +105,11 @@ def _collected(recorded: Recorded, surrogate: Surrogate) -> dict[str, NDArray[An
         if copies[0].collected
         for copy in copies
     ]
-    loss = [_replayed(copy, _expected(recorded, surrogate, i)) for i, copy in rows]
+    expected = {
+        i: with_collected_words(_expected(recorded, surrogate, i), surrogate.offset)
+        for i, _ in rows
+    }
+    loss = [_replayed(copy, expected[i]) for i, copy in rows]
     paths = collected_paths(recorded)
     return {
         "collected_configs": np.array([copy.config for _, copy in rows]),
@@ -113,6 +119,7 @@ def _collected(recorded: Recorded, surrogate: Surrogate) -> dict[str, NDArray[An
         "collected_levels": np.array([copy.ended or EPOCHS for _, copy in rows], dtype=np.intp),
         # All but one of the configs followed to the end have a shorter path, as of the
         # published ones.
+        "offset": np.array(surrogate.offset),
         "longest_path": np.array(paths[-2] if len(paths) > 1 else 0.0),
     }
 

@@ -13,6 +13,7 @@ from sims.surrogate import (
     matern52,
     negative_log_likelihood,
     squared_distances,
+    thinned,
 )
 
 THETA = Theta(
@@ -142,6 +143,38 @@ def test_leaving_a_config_out_is_forgetting_its_readings(readings) -> None:
         features = readings.features[config : config + 1]
         assert mean == pytest.approx(without.mean(features)[0], abs=1e-10)
         assert deviation == pytest.approx(without.deviation(features)[0], abs=1e-10)
+
+
+def test_several_configs_are_left_out_together(readings) -> None:
+    gp = CurveGP(readings, THETA, LEVELS)
+    others = ~np.isin(readings.config, (1, 3))
+    without = CurveGP(
+        Readings(
+            readings.features,
+            readings.config[others],
+            readings.level[others],
+            readings.value[others],
+            readings.noise[others],
+        ),
+        THETA,
+        LEVELS,
+    )
+    mean, deviation = gp.leave_out(3, 1, 3)
+    features = readings.features[3:4]
+    assert mean == pytest.approx(without.mean(features)[0], abs=1e-10)
+    assert deviation == pytest.approx(without.deviation(features)[0], abs=1e-10)
+
+
+def test_thinning_keeps_whole_curves(readings) -> None:
+    assert thinned(readings, 12) is readings
+    few = thinned(readings, 6)
+    assert len(few.features) == 3
+    for number, features in enumerate(few.features):
+        (config,) = np.flatnonzero((readings.features == features).all(axis=1))
+        of, there = readings.config == config, few.config == number
+        assert np.array_equal(few.level[there], readings.level[of])
+        assert np.array_equal(few.value[there], readings.value[of])
+        assert np.array_equal(few.noise[there], readings.noise[of])
 
 
 def test_fit_finds_the_top_of_the_likelihood() -> None:
