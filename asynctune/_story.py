@@ -53,6 +53,7 @@ class Story:
         self._since = 0.0  # when the last attempt was over
         self._waiting = ""  # what it has been waiting for since
         self._command = ""
+        self._ready: float | None = None  # when its script is to run, if that was known
         self._state = "was not started yet"
         self._final = False
         self._rung: tuple[int, float] | None = None
@@ -87,6 +88,7 @@ class Story:
     def told(self) -> list[str]:
         """Return the story, once the trial's config is known."""
         self._flush()
+        self._note_running(self._now)
         inputs, config = self._inputs, self.config or {}
         values = ", ".join(f"{name} {_plain(value)}" for name, value in config.items())
         workers = plural(inputs["n_workers"], "worker")
@@ -104,12 +106,12 @@ class Story:
     def _take_own(self, event: str, line: Line) -> None:
         if event != "report":
             self._flush()
+        self._note_running(line["t"])
         match event:
             case "start":
                 self._start(line)
             case "started":
-                self._say(line["t"], f"runs, after {self._lasted(line)} of start-up")
-                self._runs()
+                self._runs(line["t"])
             case "report":
                 self._report(line)
             case "promise":
@@ -159,9 +161,17 @@ class Story:
             self._say(t, f"resumed {where} ({attempt}) {start}, {goal}, {waited}")
         self._workers.append(line["slot"])
         self._began, self._attempt_cost, self._command = t, 0.0, ""
-        self._state = "was starting up"
+        self._state, self._ready = "was starting up", line.get("ready")
 
-    def _runs(self) -> None:
+    def _note_running(self, now: float) -> None:
+        """Tell that its script has begun to run, once the time that was known has come."""
+        if self._ready is not None and self._ready <= now:
+            self._runs(self._ready)
+
+    def _runs(self, t: float) -> None:
+        lasted = readable_time(t - (self._began or 0.0))
+        self._say(t, f"runs, after {lasted} of start-up")
+        self._ready = None
         if self._state == "was starting up":
             self._state = "was running"
 
@@ -169,7 +179,8 @@ class Story:
         status, decision = line["status"], line.get("decision", "continue")
         self._reports[status] += 1
         self._attempt_cost = line["cost"]
-        self._runs()
+        if self._state == "was starting up":
+            self._state = "was running"
         if self._calm and self._calm[-1]["status"] != status:
             self._flush()
         if status == "running":

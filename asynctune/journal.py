@@ -27,7 +27,7 @@ from asynctune.events import (
     Started,
 )
 from asynctune.exceptions import JournalError
-from asynctune.ledger import Launch, Promise, Seen
+from asynctune.ledger import WENT_ON, Launch, Promise, Seen
 from asynctune.schedulers.base import RungEntry
 from asynctune.searchers.base import Fit, Proposal
 
@@ -70,7 +70,6 @@ def event_line(event: Event, seen: Seen) -> Line:
     """Return the line of an event and of what became of it."""
     if isinstance(event, Report):
         time, trial, attempt, index, resource, metrics, cost, source = event
-        status, decision, _ = seen
         line: Line = {
             "t": time,
             "event": "report",
@@ -81,9 +80,11 @@ def event_line(event: Event, seen: Seen) -> Line:
             "metrics": _json_numbers(metrics),
             "cost": cost,
             "source": source,
-            "status": status,
+            "status": seen[0],
         }
-        if decision is not None:
+        if seen is WENT_ON:  # as nearly all are
+            line["decision"] = "continue"
+        elif (decision := seen[1]) is not None:
             line["decision"] = decision.action
             if decision.why is not None:
                 line["rung"] = rung_line(decision.why)
@@ -151,8 +152,8 @@ def line_event(line: Mapping[str, Any]) -> Event | None:
             return None
 
 
-def launch_line(now: float, launch: Launch) -> Line:
-    """Return the line of a command to start an attempt."""
+def launch_line(now: float, launch: Launch, ready: float | None = None) -> Line:
+    """Return the line of a command to start an attempt, whose script will run at `ready`."""
     order = launch.order
     line: Line = {
         "t": now,
@@ -163,6 +164,8 @@ def launch_line(now: float, launch: Launch) -> Line:
         "from": order.from_resource,
         "until": order.until,
     }
+    if ready is not None:
+        line["ready"] = ready
     if launch.why is not None:
         line["rung"] = rung_line(launch.why)
     return line

@@ -195,7 +195,7 @@ class Ledger:
             UsageError: If a report lacks the metric that is optimised; nothing changed.
         """
         if isinstance(event, Report):
-            return self._report(event)
+            return self.report(event)
         if isinstance(event, CapacityChanged):
             if event.n == self.capacity:
                 return None
@@ -208,6 +208,55 @@ class Ledger:
         if event.attempt < trial.attempt or trial.state not in BUSY:
             return None
         return self._change(event, trial)
+
+    def report(self, event: Report) -> Seen | None:  # noqa: C901 - one piece, as it runs so often
+        """Take a report, as `observe` does."""
+        time, number, attempt, index, resource, metrics, cost, _ = event
+        trial = self.trials[number] if -1 < number < len(self.trials) else self._known(event)
+        state = trial.state
+        if attempt != trial.attempt or index != trial.reports or state not in BUSY:
+            self._refuse(event)
+            return None
+        try:
+            value = self._sign * metrics[self.metric]
+        except KeyError:
+            names = ", ".join(metrics) or "nothing"
+            raise UsageError(
+                f"a report must have the metric {self.metric!r}; got {names}"
+            ) from None
+        if state is _STARTING:
+            self._enter(trial, _RUNNING, time)
+        trial.reports = index + 1
+        self.reports += 1
+        self.cost += cost - trial.attempt_cost
+        trial.attempt_cost = cost
+        highest = trial.highest
+        if state in _HALTING:
+            seen = _LATE
+        elif resource <= highest:
+            seen = _REPEATED
+        elif highest >= self.max_resource:
+            seen = _LATE  # the trial is complete, and its script goes on all the same
+        else:
+            self.resource_total += resource - highest
+            trial.highest = resource
+            if not -inf < value < inf:
+                value = inf  # recorded as it is, but it never wins
+            elif value < self.best_value:
+                self.best_value = value
+                self.best_trial = number
+            decision = self.scheduler.report(number, resource, value)
+            if decision is CONTINUE:
+                seen = WENT_ON
+            else:
+                seen = Seen("running", decision)
+                after = _STATE_AFTER.get(decision.action)
+                if after is not None:
+                    trial.held = decision.action == "pause"
+                    self._enter(trial, after, time)
+        if self.reports >= self._unbounded_reports:
+            self._check_bounds()
+        return seen
 
     def stop(self, trial: int, now: float) -> bool:
         """Note that a running trial is to be stopped, not by the scheduler; False if it was."""
@@ -301,54 +350,6 @@ class Ledger:
             number, trial.attempt, slot, config, trial.checkpoint, trial.until, free_since
         )
         return Launch(order, why)
-
-    def _report(self, event: Report) -> Seen | None:  # noqa: C901 - one piece, as it runs so often
-        time, number, attempt, index, resource, metrics, cost, _ = event
-        trial = self.trials[number] if -1 < number < len(self.trials) else self._known(event)
-        state = trial.state
-        if attempt != trial.attempt or index != trial.reports or state not in BUSY:
-            self._refuse(event)
-            return None
-        try:
-            value = self._sign * metrics[self.metric]
-        except KeyError:
-            names = ", ".join(metrics) or "nothing"
-            raise UsageError(
-                f"a report must have the metric {self.metric!r}; got {names}"
-            ) from None
-        if state is _STARTING:
-            self._enter(trial, _RUNNING, time)
-        trial.reports = index + 1
-        self.reports += 1
-        self.cost += cost - trial.attempt_cost
-        trial.attempt_cost = cost
-        highest = trial.highest
-        if state in _HALTING:
-            seen = _LATE
-        elif resource <= highest:
-            seen = _REPEATED
-        elif highest >= self.max_resource:
-            seen = _LATE  # the trial is complete, and its script goes on all the same
-        else:
-            self.resource_total += resource - highest
-            trial.highest = resource
-            if not -inf < value < inf:
-                value = inf  # recorded as it is, but it never wins
-            elif value < self.best_value:
-                self.best_value = value
-                self.best_trial = number
-            decision = self.scheduler.report(number, resource, value)
-            if decision is CONTINUE:
-                seen = WENT_ON
-            else:
-                seen = Seen("running", decision)
-                after = _STATE_AFTER.get(decision.action)
-                if after is not None:
-                    trial.held = decision.action == "pause"
-                    self._enter(trial, after, time)
-        if self.reports >= self._unbounded_reports:
-            self._check_bounds()
-        return seen
 
     def _refuse(self, event: Report) -> None:
         """Raise an error unless the report was delivered before."""

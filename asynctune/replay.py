@@ -130,7 +130,7 @@ class _Replay:
     def _step(self, line: Line) -> None:
         step = self.ledger.next(line["t"])
         if isinstance(step, Launch):
-            _check(line, launch_line(line["t"], step))
+            _check(line, launch_line(line["t"], step, line.get("ready")))
             self.attempts[step.order.trial] = _Attempt(step.order, line["t"])
         elif isinstance(step, Promise):
             _check(line, promise_line(line["t"], step))

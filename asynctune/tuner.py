@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import anyio
 
 from asynctune.backends.base import Backend, Clock
-from asynctune.events import Event
+from asynctune.events import Event, Report
 from asynctune.journal import (
     JournalWriter,
     Line,
@@ -261,7 +261,8 @@ class Tuner:
             self._now = min(time, self._deadline)
             if time > self._deadline:
                 return None  # by then the experiment was over
-        seen = self.ledger.observe(event)
+        ledger = self.ledger
+        seen = ledger.report(event) if isinstance(event, Report) else ledger.observe(event)
         if seen is None:
             return None
         self._journal.append(event_line(event, seen))
@@ -299,13 +300,15 @@ class Tuner:
         Returns why the experiment is over, if it has come out that it is.
         """
         ledger, journal = self.ledger, self._journal
-        self._accept_if_ready()
+        if self._asked:
+            self._accept_if_ready()
         launches: list[Launch] = []
         reason: WaitReason = "quota"
         while ledger.free > 0:
             step = ledger.next(self._now)
             if isinstance(step, Launch):
-                journal.append(launch_line(self._now, step))
+                ready = self._backend.ready_at(step.order)
+                journal.append(launch_line(self._now, step, ready))
                 launches.append(step)
             elif isinstance(step, Promise):
                 journal.append(promise_line(self._now, step))

@@ -47,9 +47,9 @@ class _Attempt:
 
     __slots__ = ("began", "halted", "running")
 
-    def __init__(self, began: float) -> None:
+    def __init__(self, began: float, running: float) -> None:
         self.began = began
-        self.running = inf
+        self.running = running
         self.halted = inf
 
 
@@ -69,7 +69,7 @@ class _Clock:
         self._now = max(self._now, t)
         match line["event"]:
             case "start":
-                self._busy[line["trial"]] = _Attempt(t)
+                self._busy[line["trial"]] = _Attempt(t, line.get("ready", inf))
             case "started" | "report":
                 attempt = self._busy[line["trial"]]
                 attempt.running = min(attempt.running, t)

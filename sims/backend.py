@@ -18,7 +18,7 @@ import anyio.lowlevel
 import numpy as np
 
 from asynctune.backends.base import BackendRequest, Clock, Fate
-from asynctune.events import CapacityChanged, Cause, Ended, Event, Failed, Paused, Report, Started
+from asynctune.events import CapacityChanged, Cause, Ended, Event, Failed, Paused, Report
 from asynctune.exceptions import DeadlockError, UsageError, VirtualTimeError
 from asynctune.orders import Expected, Order
 from asynctune.plugins import load_plugin
@@ -43,7 +43,7 @@ class _Replay:
         source: Where each level comes from, or None.
     """
 
-    __slots__ = ("_names", "levels", "numbers", "source")
+    __slots__ = ("_names", "_only", "levels", "numbers", "source")
 
     def __init__(self, curve: Curve, metric: str) -> None:
         if metric not in curve.values:
@@ -63,6 +63,7 @@ class _Replay:
         self.numbers: array[float] = array("d", b"".join(columns))
         self.source = curve.source
         self._names = tuple(curve.values)
+        self._only = self._names[0] if len(self._names) == 1 else None
         # NaN fails every comparison; of an increasing sequence only the last can be infinite.
         falters = b"\0" in (seconds[1:] > seconds[:-1]).tobytes()
         if falters or not (self.numbers[1] > 0 and self.numbers[levels] < inf):
@@ -78,8 +79,8 @@ class _Replay:
     def metrics(self, level: int) -> dict[str, float]:
         """Return the metrics after `level` levels."""
         at = self.levels + 1 + level
-        if len(self._names) == 1:
-            return {self._names[0]: self.numbers[at]}
+        if self._only is not None:
+            return {self._only: self.numbers[at]}
         return dict(zip(self._names, self.numbers[at :: self.levels + 1], strict=True))
 
 
@@ -107,7 +108,6 @@ class _Attempt:
         "level",
         "number",
         "seconds",
-        "told",
         "trial",
     )
 
@@ -120,7 +120,6 @@ class _Attempt:
         self.from_level = self.level = level = order.from_resource
         self.base: float = self.seconds[level]
         self.last = last = min(order.until, curve.levels)  # the last level that it will report
-        self.told = False  # whether `Started` was handed out
         self.key = 0  # of its heap entry; one with another key is stale
         self.begun: float = begun  # when the script runs
         self.billed_from = begun
@@ -210,6 +209,11 @@ class SimulatedBackend:
         if self._profile.capacity is not None:
             self._push(clock(), None)
 
+    def ready_at(self, order: Order) -> float:
+        """Return when the script of an attempt will run that is started now."""
+        now = self._clock()
+        return now + self._startup(order, now)
+
     async def start(self, order: Order) -> None:
         """Start an attempt."""
         running = self._running.get(order.trial)
@@ -233,7 +237,6 @@ class SimulatedBackend:
         for item in expected:
             order = item.order
             entry = self._begin(order, item.time)
-            entry.told = item.running
             entry.level += item.reports
             self._push(self._next_time(entry), entry)
             for command, time in item.commands:
@@ -313,8 +316,7 @@ class SimulatedBackend:
         curve = self._curve(trial, order.config)
         delay = self._startup(order, now)
         if self._random:
-            normal, uniform, to_failure, to_preemption = self._draws.draw(trial, order.attempt)
-            delay *= exp(profile.startup_spread * normal)
+            _, uniform, to_failure, to_preemption = self._draws.draw(trial, order.attempt)
             if uniform < profile.straggler_probability:
                 curve = curve.slowed(profile.straggler_factor)
         entry = _Attempt(self._started, order, curve, now + delay)
@@ -335,11 +337,15 @@ class SimulatedBackend:
             entry.fate = fate
 
     def _startup(self, order: Order, now: float) -> float:
-        """Return the median start-up delay, which is shorter on a worker that is still warm."""
+        """Return the start-up delay, which is shorter on a worker that is still warm."""
         profile, since = self._profile, order.slot_free_since
+        delay = profile.startup_delay
         if since is not None and now - since <= profile.keep_alive:
-            return profile.warm_startup_delay
-        return profile.startup_delay
+            delay = profile.warm_startup_delay
+        if profile.startup_spread:
+            normal = self._draws.draw(order.trial, order.attempt)[0]
+            delay *= exp(profile.startup_spread * normal)
+        return delay
 
     def _halt(self, trial: int, attempt: int, fate: Terminal, now: float) -> None:
         """Carry out a command to pause or stop."""
@@ -353,8 +359,6 @@ class SimulatedBackend:
 
     def _next_time(self, entry: _Attempt) -> float:
         """Return when the attempt's next event is due."""
-        if not entry.told and entry.begun <= entry.end:
-            return entry.begun
         if entry.level < entry.last:
             return entry.begun + (entry.seconds[entry.level + 1] - entry.base) + self._delay
         return entry.end + self._end_delay
@@ -397,21 +401,23 @@ class SimulatedBackend:
             capacity = self._profile.capacity
             assert capacity is not None  # noqa: S101 - only then is there such an entry
             return CapacityChanged(time, capacity, "capacity of the cluster")
-        self._turn = entry
-        trial, attempt, level = entry.trial, entry.attempt, entry.level
-        if not entry.told and entry.begun <= entry.end:
-            entry.told = True
-            return Started(time, trial, attempt)
-        cost = (time - entry.billed_from) * self._price if time > entry.billed_from else 0.0
+        trial, attempt, level, since = entry.trial, entry.attempt, entry.level, entry.billed_from
+        cost = (time - since) * self._price if time > since else 0.0
         if level < entry.last:
-            entry.level = level + 1
-            curve, index = entry.curve, level - entry.from_level
-            source = "" if curve.source is None else curve.source[level]
-            metrics = curve.metrics(level + 1)
-            return _report((time, trial, attempt, index, level + 1, metrics, cost, source))
-        self._turn = None
+            self._turn = entry
+            index = level - entry.from_level
+            entry.level = level = level + 1
+            curve = entry.curve
+            source = "" if curve.source is None else curve.source[level - 1]
+            metrics = curve.metrics(level)
+            return _report((time, trial, attempt, index, level, metrics, cost, source))
+        return self._over(time, cost, entry)
+
+    def _over(self, time: float, cost: float, entry: _Attempt) -> Event:
+        """Return the last event of an attempt."""
+        trial, attempt = entry.trial, entry.attempt
         del self._running[trial]
-        checkpoint = level if self._profile.checkpointing else 0
+        checkpoint = entry.level if self._profile.checkpointing else 0
         if entry.fate == "ended":
             return Ended(time, trial, attempt, cost)
         if entry.fate == "paused":

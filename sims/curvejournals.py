@@ -123,7 +123,8 @@ def _runs(lines: Iterable[Line]) -> dict[int, _Run]:
                 run = runs.setdefault(line["trial"], _Run(config or {}))
                 # A report of that level may have been lost; the one before is the best guess.
                 done = [level for level in run.rows if level <= line["from"]]
-                run.base, run.began = (run.rows[max(done)][0] if done else 0.0), None
+                run.base = run.rows[max(done)][0] if done else 0.0
+                run.began = line.get("ready")
             case "started":
                 runs[line["trial"]].began = line["t"]
             case "report":

@@ -6,7 +6,7 @@ from small_experiments import Landscape
 from test_tuner import RealBackend, steady
 
 from asynctune import virtualtime
-from asynctune.events import Report
+from asynctune.events import Report, Started
 from asynctune.exceptions import IllegalEventError
 from asynctune.ledger import Ledger
 from asynctune.methods import METHODS, Problem, make_method
@@ -225,6 +225,17 @@ class Twice(SimulatedBackend):
         await super().start(order)
 
 
+class Loud(SimulatedBackend):
+    async def events(self, until):
+        batch = await super().events(until)
+        return [e for event in batch for e in (Started(*event[:3]), event)]
+
+
+class Hasty(SimulatedBackend):
+    def ready_at(self, order):
+        return super().ready_at(order) + 50.0
+
+
 class Deaf(SimulatedBackend):
     async def stop(self, trial, attempt):
         """Go on."""
@@ -244,7 +255,9 @@ class Untimely(SimulatedBackend):
 @pytest.mark.parametrize(
     ("broken", "rule"),
     [
-        (Twice, "it starts once"),
+        (Twice, "reports are numbered from 0"),
+        (Loud, "it is told once that it runs"),
+        (Hasty, "nothing happens before it runs"),
         (Deaf, "a command is to spare what is left"),
         (Renumbering, "reports are numbered from 0"),
         (Untimely, "events are of the past"),

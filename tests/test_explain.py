@@ -1,12 +1,10 @@
-"""Stories are told of journals that a ledger has written, and of whole simulated experiments."""
+"""Stories are told of journals that a ledger has written."""
 
 import math
-import shutil
 
-import orjson
 import pytest
+from scripted_journal import Script
 
-from asynctune.benchmark import Benchmark
 from asynctune.events import (
     CapacityChanged,
     Cause,
@@ -14,110 +12,14 @@ from asynctune.events import (
     Ended,
     Failed,
     Paused,
-    Report,
     Started,
 )
 from asynctune.exceptions import JournalError, UsageError
-from asynctune.experiment import Experiment, run_experiment
 from asynctune.explain import explain, explain_idle
-from asynctune.journal import (
-    event_line,
-    header_line,
-    launch_line,
-    promise_line,
-    proposal_line,
-    read_lines,
-    request_line,
-)
-from asynctune.ledger import Launch, Ledger, Promise
-from asynctune.methods import Problem, make_method
-from asynctune.schedulers.base import Propose, Wait
+from asynctune.journal import proposal_line
 from asynctune.searchers.base import Fit, Proposal
-from asynctune.space import ConfigSpace, loguniform, uniform
-from asynctune.stopping import RetryPolicy, StoppingCriterion
+from asynctune.stopping import RetryPolicy
 from asynctune.wording import plural, readable_time
-from asynctune.workertime import worker_time
-
-SPACE = {"lr": loguniform(1e-6, 1), "momentum": uniform(0, 0.99)}
-
-
-class Script:
-    """Writes the journal of an experiment whose events a test makes up."""
-
-    def __init__(self, folder, method="ASHA", n_workers=2, mode="min", max_resource=9, **options):
-        retries = options.pop("retries", RetryPolicy())
-        max_trials = options.pop("max_trials", None)
-        problem = Problem(ConfigSpace(SPACE), max_resource, 3)
-        self.pair = make_method(method, problem, options)
-        self.ledger = Ledger(
-            self.pair.scheduler,
-            n_workers=n_workers,
-            metric="loss",
-            mode=mode,
-            max_resource=max_resource,
-            stopping=StoppingCriterion(max_wallclock_time=7200, max_trials=max_trials),
-            retries=retries,
-        )
-        self.folder = folder
-        self.idle = {}
-        self.fit = None
-        inputs = {
-            "benchmark": "toy", "metric": "loss", "mode": mode, "resource": "epoch",
-            "method": method, **self.pair.scheduler.describe(), "n_workers": n_workers,
-            "retries": retries.describe(),
-        }  # fmt: skip
-        (folder / "journal.jsonl").write_bytes(b"")
-        self.write(header_line(inputs))
-        self.fill(0.0)
-
-    def write(self, line):
-        with (self.folder / "journal.jsonl").open("ab") as file:
-            file.write(orjson.dumps(line) + b"\n")
-
-    def fill(self, t):
-        """Let free workers start what the scheduler wants, as the tuner does."""
-        reason = "quota"
-        while self.ledger.free > 0:
-            step = self.ledger.next(t)
-            if isinstance(step, Launch):
-                self.write(launch_line(t, step))
-            elif isinstance(step, Promise):
-                self.write(promise_line(t, step))
-            elif isinstance(step, Propose):
-                self.write(request_line(t, step.k, step.seen, ahead=False))
-                proposal = self.pair.searcher.propose(self.ledger.scheduler.snapshot(), step.k)
-                proposal = proposal._replace(fit=self.fit)
-                self.ledger.accept(proposal)
-                self.write(proposal_line(t, proposal, 0.0))
-            else:
-                reason = step.reason if isinstance(step, Wait) else "exhausted"
-                break
-        idle = self.ledger.idle_reasons(reason)
-        if idle != self.idle:
-            self.idle = idle
-            self.write({"t": t, "event": "idle", "workers": idle})
-
-    def happen(self, *events):
-        for event in events:
-            seen = self.ledger.observe(event)
-            self.write(event_line(event, seen))
-        self.fill(events[-1].time)
-
-    def report(self, t, trial, resource, value, attempt=None, cost=0.0):
-        entry = self.ledger.trials[trial]
-        attempt = entry.attempt if attempt is None else attempt
-        self.happen(Report(t, trial, attempt, entry.reports, resource, {"loss": value}, cost))
-
-    def end(self, t, reason="max_wallclock_time"):
-        self.write({"t": t, "event": "finished", "reason": reason})
-
-    def story(self, trial):
-        """Return what happened to a trial and how it ended, without the config."""
-        told = explain(self.folder, trial)
-        assert told[1].startswith("config: ")
-        assert told[3] == ""
-        blank = told.index("", 4)
-        return told[4:blank], told[blank + 1 :]
 
 
 def test_a_trial_that_is_paused_and_promoted(tmp_path):
@@ -175,6 +77,21 @@ def test_a_trial_that_is_paused_and_promoted(tmp_path):
             "its 3 is rank 2 of 2 entries of rung 1"
         ),
     ]
+
+
+def test_a_start_up_whose_end_is_known_beforehand(tmp_path):
+    script = Script(tmp_path, startup=200.0)
+    assert script.story(0)[1][0].startswith("end: it was starting up")
+    script.report(260.0, 0, 1, 2.0)
+    script.report(270.0, 1, 1, 3.0)
+    script.happen(Paused(300.0, 0, 0, 1))  # and goes on at once
+    first = "  0:03:20  runs, after 3 min 20 s of start-up"
+    assert [line for line in script.story(0)[0] if "runs, after" in line] == [first]
+    script.end(600.0)
+    happened, end = script.story(0)
+    assert happened[1] == first
+    assert happened[-1] == "  0:08:20  runs, after 3 min 20 s of start-up"
+    assert end[0].startswith("end: it was running")
 
 
 def test_the_heading_config_and_origin(tmp_path):
@@ -523,128 +440,6 @@ def test_a_trial_is_asked_for_that_is_not_there(tmp_path):
     journal.write_text('{"event":"song"}\n')
     with pytest.raises(JournalError, match="must begin with a journal header"):
         explain(tmp_path, 0)
-
-
-def test_idle_time_by_reason(tmp_path):
-    script = Script(tmp_path, method="RS", n_workers=2)
-    script.happen(CapacityChanged(0.0, 1, "quota"))  # both were started before
-    script.happen(Started(20.0, 0, 0), Started(30.0, 1, 0))
-    script.report(100.0, 0, 9, 1.0)
-    script.happen(Ended(110.0, 0, 0))
-    script.happen(CapacityChanged(150.0, 2, "quota"))
-    script.end(200.0)
-    spent = worker_time(2, read_lines(tmp_path / "journal.jsonl"))
-    assert spent == (2, 200.0, True, 20 + 30 + 50, 80 + 170, 10, {"quota": 40.0})
-    assert explain_idle(tmp_path) == [
-        "2 workers for 3 min 20 s: 6 min 40 s of worker time",
-        "starting up: 1 min 40 s (25.0%)",
-        "training: 4 min 10 s (62.5%)",
-        "ending or pausing: 10 s (2.5%)",
-        "idle: 40 s (10.0%)",
-        "  quota: 40 s (10.0%), the backend could not run as many attempts",
-    ]
-
-
-def test_idle_time_of_a_journal_that_only_began(tmp_path):
-    Script(tmp_path, method="RS", n_workers=2)
-    assert explain_idle(tmp_path)[0] == "2 workers for 0 s so far: 0 s of worker time"
-
-
-def curve(config):
-    values = [abs(math.log10(config["lr"]) + 2.5) + 1 / epoch for epoch in range(1, 28)]
-    return values, [60.0 * epoch for epoch in range(1, 28)]
-
-
-@pytest.fixture(scope="module", params=["ASHA", "RS", "stopping", "not in place"])
-def rough(request, tmp_path_factory):
-    """An experiment on a cluster where everything goes wrong now and then."""
-    folder = tmp_path_factory.mktemp("rough")
-    benchmark = Benchmark(
-        name="toy", space=SPACE, metric="loss", mode="min", resource="epoch", max_resource=27,
-        max_wallclock_time=1e5, n_workers=4, blackbox=lambda: curve,
-    )  # fmt: skip
-    options = {
-        "stopping": {"type": "stopping"},
-        "not in place": {"continue_in_place": False},
-    }
-    metadata = run_experiment(
-        Experiment(
-            tag="t", method="RS" if request.param == "RS" else "ASHA", benchmark=benchmark,
-            n_workers=5, seed=0, scheduler_seed=5, profile="sagemaker",
-            stopping=StoppingCriterion(max_wallclock_time=30_000),
-            method_options=options.get(request.param, {}),
-            retries=RetryPolicy(max_failures=100, backoff=300),
-            backend_options={
-                "failure_rate": 3.0, "preemption_rate": 1.0, "stop_delay": 70.0,
-                "report_delay": 2.0, "checkpointing": request.param != "RS", "capacity": 4,
-                "startup_spread": 0.3, "prices": {"any": 1.0}, "instance_type": "any",
-            },
-        ),
-        folder,
-    )  # fmt: skip
-    return folder, metadata
-
-
-def test_workers_are_busy_or_idle_for_a_reason(rough):
-    folder, metadata = rough
-    spent = worker_time(5, read_lines(folder / "journal.jsonl"))
-    busy = spent.starting + spent.training + spent.ending
-    assert busy == pytest.approx(metadata["worker_busy_seconds"])
-    assert busy + sum(spent.idle.values()) == pytest.approx(5 * 30_000)
-    assert spent.idle["quota"] == pytest.approx(30_000)
-    assert all(seconds > 0 for seconds in spent.idle.values())
-
-
-def test_every_story_adds_up(rough):
-    folder, metadata = rough
-    lines = list(read_lines(folder / "journal.jsonl"))
-    for trial in range(metadata["n_trials"]):
-        told = explain(folder, trial)
-        own = [x for x in lines if x.get("trial") == trial]
-        summary = dict(line.split(": ", 1) for line in told[told.index("", 4) + 1 :])
-        starts = [x for x in own if x["event"] == "start"]
-        assert sum("started on worker" in x or "resumed on worker" in x for x in told) == len(
-            starts
-        )
-        assert summary["attempts"].startswith(str(len(starts)))
-        reports = [x for x in own if x["event"] == "report"]
-        assert summary["reports"].startswith(str(sum(x["status"] == "running" for x in reports)))
-        assert ("repeated" in summary["reports"]) == any(x["status"] == "repeated" for x in reports)
-        rungs = [x for x in own if "rung" in x]
-        assert sum(": rank " in x or "(rank " in x for x in told[4:]) == len(rungs)
-        assert not any("one of" in x for x in told)
-        failed = [x for x in own if x["event"] == "failed"]
-        assert sum("failed (" in x or "failed while" in x for x in told) == len(failed)
-        ended = {"ended": "it ", "failed": "it failed for good"}.get(own[-1].get("state"))
-        if ended is not None:
-            assert summary["end"].startswith(ended)
-            assert "when the experiment ended" not in summary["end"]
-
-
-def test_ranks_and_cutoffs_are_those_of_the_entries(rough):
-    folder, _ = rough
-    entered = {}
-    for line in read_lines(folder / "journal.jsonl"):
-        if line["event"] != "report" or "rung" not in line:
-            continue
-        said = line["rung"]
-        values = entered.setdefault(said["level"], [])
-        values.append(said["value"])
-        story = explain(folder, line["trial"]) if len(values) % 10 == 0 else None
-        if story is not None:
-            rank = sorted(values).index(said["value"]) + 1
-            text = f"rung {said['level']}: rank {rank} of {len(values)} entries"
-            assert any(text in x for x in story)
-
-
-def test_a_torn_journal_is_told_up_to_its_last_line(rough, tmp_path):
-    folder, _ = rough
-    shutil.copy(folder / "journal.jsonl", tmp_path)
-    journal = tmp_path / "journal.jsonl"
-    journal.write_bytes(journal.read_bytes()[:20_000])
-    told = explain(tmp_path, 0)
-    assert told[4:6] == explain(folder, 0)[4:6]
-    assert " so far: " in explain_idle(tmp_path)[0]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,9 @@ class RealBackend:
     async def open(self, clock):
         self.clock = clock
 
+    def ready_at(self, order):
+        return None
+
     async def start(self, order):
         key = order.trial, order.attempt
         if key not in self.scopes:
@@ -442,6 +445,9 @@ class Scripted:
 
     async def open(self, clock):
         self.clock, self.loop = clock, virtualtime.current_loop()
+
+    def ready_at(self, order):
+        return None
 
     async def start(self, order):
         self.log.append((self.clock(), "start", order.trial, order.attempt))

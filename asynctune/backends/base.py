@@ -37,6 +37,13 @@ class Backend(Protocol):
         """Get ready; `clock` tells the experiment's time. Called once, first."""
         ...
 
+    def ready_at(self, order: Order) -> float | None:
+        """Return when the script of an attempt will run that is started now, if that is known.
+
+        Where it is, no `Started` follows; None: nobody knows, and `Started` will tell.
+        """
+        ...
+
     async def start(self, order: Order) -> None:
         """Start an attempt."""
         ...

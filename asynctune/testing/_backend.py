@@ -59,10 +59,12 @@ class _Check:
         self.backend, self.clock, self.config = backend, clock, config
         self.metric, self.max, self.patience = metric, max_resource, patience
         self.last = 0.0
+        self.ready: float | None = None  # of the last attempt, when its script is to run
 
     async def start(self, trial: int, attempt: int, begin: int, until: int) -> None:
         """Start an attempt, twice, which must be the same as once."""
         order = Order(trial, attempt, 0, self.config, begin, until, None)
+        self.ready = self.backend.ready_at(order)
         await self.backend.start(order)
         await self.backend.start(order)
 
@@ -95,7 +97,15 @@ class _Check:
         require(not any(isinstance(e, Failed) for e in events), f"nothing fails here; got {events}")
         over = [e for e in events if isinstance(e, Ended | Paused)]
         require(over in ([], events[-1:]), f"an attempt is over once, and last; got {events}")
-        require(sum(isinstance(e, Started) for e in events) <= 1, f"it starts once; got {events}")
+        starts = sum(isinstance(e, Started) for e in events)
+        require(
+            starts <= (self.ready is None),
+            f"it is told once that it runs, and not if that was known before; got {events}",
+        )
+        require(
+            self.ready is None or self.ready <= events[0].time,
+            f"nothing happens before it runs, at {self.ready}; got {events}",
+        )
         reports = [e for e in events if isinstance(e, Report)]
         require(
             [r.index for r in reports] == list(range(len(reports))),

@@ -6,7 +6,7 @@ import pytest
 
 from asynctune import virtualtime
 from asynctune.backends.base import BackendRequest
-from asynctune.events import CapacityChanged, Cause, Ended, Failed, Paused, Report, Started
+from asynctune.events import CapacityChanged, Cause, Ended, Failed, Paused, Report
 from asynctune.exceptions import DeadlockError, UsageError, VirtualTimeError
 from asynctune.orders import Expected, Order
 from sims.backend import SimulatedBackend, simulated_backend
@@ -77,8 +77,6 @@ def test_two_trials_by_hand():
     cost = lambda seconds: pytest.approx((billed + seconds) * PRICE / 3600)  # noqa: E731
     metrics = lambda epoch: {"loss": 1 / epoch}  # noqa: E731
     assert events == [
-        Started(100.0, 0, 0),
-        Started(100.0, 1, 0),
         Report(110.0, 0, 0, 0, 1, metrics(1), cost(10)),
         Report(120.0, 0, 0, 1, 2, metrics(2), cost(20)),
         Report(125.0, 1, 0, 0, 1, metrics(1), cost(25)),
@@ -91,7 +89,7 @@ def test_two_trials_by_hand():
 
 def test_equal_stamps_come_in_the_order_of_the_starts():
     events = history([order(2), order(0, slot=1), order(1, slot=2)])
-    for time in (0.0, 10.0, 20.0):
+    for time in (10.0, 20.0):
         assert [e.trial for e in events if e.time == time] == [2, 0, 1]
     assert [(e.trial, type(e).__name__) for e in events if e.time == 90.0] == [
         (trial, name) for trial in (2, 0, 1) for name in ("Report", "Ended")
@@ -108,11 +106,11 @@ def test_the_last_level_of_the_curve_ends_the_trial():
 
 def test_going_on_from_a_checkpoint():
     events = history([order(attempt=3, begin=4, until=6)], startup_delay=7.0)
-    assert events[1:3] == [
+    assert events[:2] == [
         Report(17.0, 0, 3, 0, 5, {"loss": 1 / 5}, pytest.approx(17 * PRICE / 3600)),
         Report(27.0, 0, 3, 1, 6, {"loss": 1 / 6}, pytest.approx(27 * PRICE / 3600)),
     ]
-    assert events[3][:4] == (27.0, 0, 3, 6)
+    assert events[2][:4] == (27.0, 0, 3, 6)
 
 
 def test_without_checkpoints_nothing_is_kept():
@@ -130,23 +128,38 @@ def test_warm_and_cold_starts(free_since, start):
         warm_startup_delay=20.0,
         keep_alive=60.0,
     )
-    assert events[0] == Started(start, 0, 0)
+    assert events[0].time == start + 10.0
 
 
 def test_without_a_warm_pool_every_start_is_cold():
     events = history([order(free_since=0.0)], startup_delay=200.0, warm_startup_delay=20.0)
-    assert events[0].time == 200.0
+    assert events[0].time == 210.0
+
+
+def test_it_is_known_beforehand_when_a_script_will_run():
+    async def script(backend):
+        await anyio.sleep(7.0)
+        ready = []
+        for each in (order(0), order(1, slot=1, free_since=0.0), order(2, slot=2)):
+            ready.append(backend.ready_at(each))
+            await backend.start(each)
+        events = await told(backend, 1e5)
+        return ready, [reports(events, trial)[0].time for trial in range(3)]
+
+    delays = {"startup_delay": 200.0, "warm_startup_delay": 20.0, "keep_alive": 60.0}
+    ready, first = drive(script, startup_spread=0.5, **delays)
+    assert first == pytest.approx([time + 10.0 for time in ready])
+    assert ready[1] < ready[0] != ready[2]
+    assert drive(script, **delays)[0] == [207.0, 27.0, 207.0]
 
 
 def test_start_up_delays_spread_around_their_median():
-    starts = history(
-        [order(t, slot=t) for t in range(2000)],
-        until=1e4,
+    events = history(
+        [order(t, until=1, slot=t) for t in range(2000)],
         startup_delay=200.0,
         startup_spread=0.5,
-        box=lambda config: ([1.0], [1e6]),
     )
-    logs = np.log([e.time / 200.0 for e in starts])
+    logs = np.log([(e.time - 10.0) / 200.0 for e in events if isinstance(e, Report)])
     assert len(logs) == 2000
     assert logs.mean() == pytest.approx(0, abs=0.04)
     assert logs.std() == pytest.approx(0.5, abs=0.03)
@@ -240,9 +253,9 @@ def test_late_reports():
 
 def test_reports_are_delayed_and_so_is_the_end():
     events = history([order(until=2)], report_delay=7.0)
-    assert [e.time for e in events] == [0.0, 17.0, 27.0, 27.0]
+    assert [e.time for e in events] == [17.0, 27.0, 27.0]
     events = history([order(until=2)], report_delay=7.0, stop_delay=9.0)
-    assert [e.time for e in events] == [0.0, 17.0, 27.0, 29.0]
+    assert [e.time for e in events] == [17.0, 27.0, 29.0]
 
 
 def test_a_pause_before_the_script_runs():
@@ -279,7 +292,7 @@ def test_commands_are_idempotent_and_of_one_attempt():
         return events + await told(backend, 1000.0)
 
     events = drive(script, stop_delay=3.0)
-    assert [type(e) for e in events] == [Started, Report, Paused]
+    assert [type(e) for e in events] == [Report, Paused]
     assert events[-1].time == 18.0
 
 
@@ -303,7 +316,7 @@ def test_waiting_for_events_ends_at_the_time_given():
         seen = [await backend.events(0.0), await backend.events(10.0), await backend.events(19.0)]
         return [[type(e) for e in batch] for batch in seen], virtualtime.current_loop().time()
 
-    assert drive(script) == ([[Started], [Report], []], 19.0)
+    assert drive(script) == ([[], [Report], []], 19.0)
 
 
 def test_nothing_to_wait_for_is_a_deadlock():

@@ -75,6 +75,9 @@ class LocalBackend:
             run_function.MAX: str(self._setup.max_resource),
         }
 
+    def ready_at(self, order: Order) -> None:
+        """Return None: how long a process takes to start is known once it runs."""
+
     async def start(self, order: Order) -> None:
         """Start an attempt."""
         if self._attempt(order.trial, order.attempt) is None:
