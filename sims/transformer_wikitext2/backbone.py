@@ -155,7 +155,8 @@ def backbone(parameters: Vector, at: Inputs, log_epoch: Array) -> Terms:
 
     beyond = log_s + early - v["jump_at"]
     ceiling = exp(v["log_jump_ceiling"])
-    unbounded = exp(v["log_jump"]) * odds ** exp(v["log_jump_power"])
+    power = exp(min(v["log_jump_power"], 5.0))  # steps that a fit tries and rejects overflow
+    unbounded = exp(v["log_jump"]) * odds**power
     height = -ceiling * np.expm1(-unbounded / ceiling)
     rise = _sigmoid(beyond / exp(v["log_jump_width"]))
     jump = height * rise * np.exp(-_softplus(4 * beyond) / 4 / exp(v["log_decay"]))
