@@ -14,6 +14,7 @@ from asynctune.exceptions import UsageError
 from sims.surrogate import CurveGP, Theta, squared_distances
 from sims.transformer_wikitext2 import FIXED, benchmark, crossvalidation, load_blackbox
 from sims.transformer_wikitext2 import backbone as bb
+from sims.transformer_wikitext2.collected import all_recorded, with_published_words
 from sims.transformer_wikitext2.crossvalidation import (
     CHECKED,
     LeftOut,
@@ -261,7 +262,8 @@ def test_unstable_configs_jump(box) -> None:
 # The fit.
 
 
-def test_the_stored_surrogate_is_the_one_that_the_data_gives(recorded, artefact) -> None:
+def test_the_stored_surrogate_is_the_one_that_the_data_gives(artefact) -> None:
+    recorded = with_published_words(all_recorded(), float(artefact.get("offset", 0.0)))
     seconds = fit_seconds(recorded)
     assert seconds == pytest.approx(artefact["seconds"], rel=1e-6)
     backbone = (artefact["parameters"], artefact["path"], artefact["dropout"])
@@ -269,7 +271,8 @@ def test_the_stored_surrogate_is_the_one_that_the_data_gives(recorded, artefact)
     gp = CurveGP(data, Theta.of(artefact["theta"]), 40)
     assert gp.weights == pytest.approx(artefact["weights"], abs=1e-6)
     filled = completed(recorded, _Fitted(artefact["parameters"], gp))
-    assert filled[recorded.exact] == pytest.approx(artefact["loss"], abs=1e-6)
+    asked = recorded.exact & ~recorded.collected
+    assert filled[asked] == pytest.approx(artefact["loss"], abs=1e-6)
 
 
 class _Fitted:
