@@ -36,6 +36,7 @@ class _Replay:
     """A curve that is replayed level by level.
 
     Attributes:
+        names: The metrics.
         levels: Number of levels.
         numbers: In one array, which is quick to make and to read and takes little room: the
             seconds from the start of training to the end of levels 0, 1, ..., then for each
@@ -43,7 +44,7 @@ class _Replay:
         source: Where each level comes from, or None.
     """
 
-    __slots__ = ("_names", "_only", "levels", "numbers", "source")
+    __slots__ = ("levels", "names", "numbers", "source")
 
     def __init__(self, curve: Curve, metric: str) -> None:
         if metric not in curve.values:
@@ -62,8 +63,7 @@ class _Replay:
         self.levels = levels = len(seconds)
         self.numbers: array[float] = array("d", b"".join(columns))
         self.source = curve.source
-        self._names = tuple(curve.values)
-        self._only = self._names[0] if len(self._names) == 1 else None
+        self.names = tuple(curve.values)
         # NaN fails every comparison; of an increasing sequence only the last can be infinite.
         falters = b"\0" in (seconds[1:] > seconds[:-1]).tobytes()
         if falters or not (self.numbers[1] > 0 and self.numbers[levels] < inf):
@@ -75,13 +75,6 @@ class _Replay:
         other.numbers = array("d", [s * factor for s in self.numbers[:after]])
         other.numbers += self.numbers[after:]
         return other
-
-    def metrics(self, level: int) -> dict[str, float]:
-        """Return the metrics after `level` levels."""
-        at = self.levels + 1 + level
-        if self._only is not None:
-            return {self._only: self.numbers[at]}
-        return dict(zip(self._names, self.numbers[at :: self.levels + 1], strict=True))
 
 
 # A report made of its fields in one go, without the detour that a named tuple takes.
@@ -99,15 +92,17 @@ class _Attempt:
         "base",
         "begun",
         "billed_from",
-        "curve",
         "end",
         "fate",
         "from_level",
         "key",
         "last",
         "level",
+        "names",
         "number",
         "seconds",
+        "source",
+        "stride",
         "trial",
     )
 
@@ -115,7 +110,9 @@ class _Attempt:
         self.number = number
         self.trial = order.trial
         self.attempt = order.attempt
-        self.curve = curve
+        # Not read through the curve at each report: with a thousand attempts running, every object
+        # that a report touches has gone cold.
+        self.names, self.source, self.stride = curve.names, curve.source, curve.levels + 1
         self.seconds = curve.numbers
         self.from_level = self.level = level = order.from_resource
         self.base: float = self.seconds[level]
@@ -165,6 +162,7 @@ class SimulatedBackend:
         self._blackbox: Blackbox = as_blackbox(blackbox, metric)
         self._profile = profile
         self._constants = dict(constants or {})
+        self._names: tuple[str, ...] = ()  # the metrics of the last curve
         self._metric = metric
         self._draws = AttemptDraws(seed)
         self._seed = seed
@@ -307,7 +305,11 @@ class SimulatedBackend:
         seed = self._training_seed
         if seed is None:
             seed = (self._seed + trial) % (2**31 - 1)
-        return _Replay(self._blackbox.curve({**self._constants, **config}, seed), self._metric)
+        replay = _Replay(self._blackbox.curve({**self._constants, **config}, seed), self._metric)
+        if replay.names != self._names:
+            self._names = replay.names
+        replay.names = self._names  # one object for all
+        return replay
 
     def _begin(self, order: Order, now: float) -> _Attempt:
         """Work out how an attempt will go that is started at `now`."""
@@ -407,9 +409,12 @@ class SimulatedBackend:
             self._turn = entry
             index = level - entry.from_level
             entry.level = level = level + 1
-            curve = entry.curve
-            source = "" if curve.source is None else curve.source[level - 1]
-            metrics = curve.metrics(level)
+            source = "" if entry.source is None else entry.source[level - 1]
+            names, at = entry.names, entry.stride + level
+            if len(names) == 1:
+                metrics = {names[0]: entry.seconds[at]}
+            else:
+                metrics = dict(zip(names, entry.seconds[at :: entry.stride], strict=True))
             return _report((time, trial, attempt, index, level, metrics, cost, source))
         return self._over(time, cost, entry)
 
