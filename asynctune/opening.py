@@ -11,15 +11,13 @@ from typing import Any, Final, Literal, NamedTuple
 from asynctune.benchmark import Benchmark
 from asynctune.cores import available_cores
 from asynctune.exceptions import UsageError
-from asynctune.experiment import Experiment, check_folder
+from asynctune.experiment import Experiment
 from asynctune.study import StudyPlan, known_random_seed, open_study, tag_of
 from asynctune.trainable import Function, Script, Trainable
 
 _LOCAL: Final = "local"
 _SECONDS: Final = 3600.0
 _WORKERS: Final = 4
-# What the course of an experiment depends on; the other options may change when it goes on.
-_DECISIVE: Final = ("report_timeout", "trial_timeout")
 
 
 class Opened(NamedTuple):
@@ -113,12 +111,10 @@ def open_experiment(
     if max_wallclock_time is None and bounds and problem.blackbox is None:
         max_wallclock_time = inf
     options = dict(backend_options or {})
-    decisive = options
     if settings.get("backend") == _LOCAL:
         n_workers = default_workers(options) if n_workers is None else n_workers
         settings.setdefault("profile", _LOCAL)
         problem = replace(problem, provenance="")  # it tells of what simulations replay
-        decisive = {name: value for name, value in options.items() if name in _DECISIVE}
     plan = StudyPlan(
         tag=tag,
         benchmark=problem,
@@ -127,13 +123,11 @@ def open_experiment(
         n_workers=(problem.n_workers if n_workers is None else n_workers,),
         max_wallclock_time=max_wallclock_time,
         bounds=bounds or {},
-        backend_options=decisive,
+        backend_options=options,
         **settings,
     )
     (experiment,) = plan.experiments()
-    experiment = replace(experiment, backend_options=options)
     folder = results_dir / tag / experiment.name
-    check_folder(experiment, folder)  # before anything is written
     return Opened(experiment, folder, complete=not open_study(plan, results_dir))
 
 

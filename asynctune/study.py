@@ -19,6 +19,8 @@ from asynctune.processes import Progress, run_parallel
 from asynctune.stopping import StoppingCriterion
 
 STUDY: Final = "study.json"
+# What the course of a local experiment depends on; devices and the like may change as it goes on.
+_DECISIVE: Final = ("report_timeout", "trial_timeout")
 _TAG: Final = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
 
@@ -79,6 +81,9 @@ class StudyPlan:
     def identity(self) -> dict[str, Any]:
         """Return what all experiments under the tag share, as JSON values."""
         benchmark = load_benchmark(self.benchmark)
+        options = dict(self.backend_options)
+        if self.backend == "local":
+            options = {name: value for name, value in options.items() if name in _DECISIVE}
         shared = {
             "tag": self.tag,
             "benchmark": benchmark.name,
@@ -86,7 +91,7 @@ class StudyPlan:
             "random_seed": self.random_seed,
             "backend": self.backend,
             "profile": self.profile,
-            "backend_options": dict(self.backend_options),
+            "backend_options": options,
         }
         found: dict[str, Any] = orjson.loads(orjson.dumps(shared))
         return found

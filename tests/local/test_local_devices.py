@@ -1,11 +1,14 @@
 """Which devices trials have: found, allowed, divided, and free of what ran on them last."""
 
+import json
 import stat
 
 import anyio
+import functions
 import pytest
 from trials import run, script
 
+from asynctune import opening, tune, uniform
 from asynctune.backends.local import resources
 from asynctune.backends.local.gpus import read_gpus
 from asynctune.backends.local.resources import make_placement
@@ -191,3 +194,62 @@ report(epoch=9, loss=1.0)
     run(tmp_path / "e", trainable, method="RS", options=options, bounds={"max_trials": 4})
     logs = (tmp_path / "e" / "trials").glob("*/stdout.0.log")
     assert {log.read_text().strip() for log in logs} == {"1 3", "2 3"}
+
+
+TELLS = """
+import argparse, os
+from asynctune import report
+parser = argparse.ArgumentParser()
+parser.add_argument("--x", type=float)
+given = parser.parse_args()
+print(os.environ["CUDA_VISIBLE_DEVICES"])
+report(epoch=9, loss=given.x)
+"""
+RUN = "run --script train.py --space space.yaml --metric loss --max-resource 9 --method RS"
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "options", "n_workers", "devices"),
+    [
+        (2, "--trials-per-gpu 2", 4, {"0", "1"}),
+        (2, "--gpus 1 --trials-per-gpu 3 --n-workers 3", 3, {"1"}),
+        (2, "--gpus-per-trial 2", 1, {"0,1"}),
+        (1, "--gpus none --n-workers 2", 2, {""}),
+        (1, "--gpus none", 4, {""}),
+        (1, "", 1, {"0"}),
+    ],
+)
+def test_devices_are_taken_as_asked_for_all_the_way(
+    call, tmp_path, smi, monkeypatch, n_gpus, options, n_workers, devices
+):
+    monkeypatch.setattr(opening, "available_cores", lambda: 8)
+    smi.tell(*[FREE] * n_gpus)
+    script(tmp_path, TELLS)
+    (tmp_path / "space.yaml").write_text("x: {uniform: [0, 1]}")
+    done = call(*RUN.split(), "--max-trials", str(2 * n_workers), *options.split())
+    assert done.status == 0, done.err
+    (folder,) = (tmp_path / "results" / "train").glob("RS-*")
+    assert json.loads((folder / "metadata.json").read_bytes())["n_workers"] == n_workers
+    logs = folder.glob("trials/*/stdout.0.log")
+    assert {log.read_text().strip() for log in logs} == devices
+    # Other devices are no other experiment.
+    again = ["--n-workers", str(n_workers), "--max-trials", str(2 * n_workers + 1)]
+    done = call(*RUN.split(), *again, "--gpus", "none")
+    assert done.status == 0, done.err
+    assert f"of {2 * n_workers + 1} trials" in done.out
+
+
+def test_a_function_has_the_devices_asked_for(tmp_path, smi):
+    smi.tell(FREE)
+    settings = {
+        "space": {"x": uniform(0, 1), "seconds": 0.0},
+        "metric": "loss",
+        "max_resource": functions.LEVELS,
+        "method": "RS",
+        "max_trials": 2,
+        "results_dir": tmp_path,
+    }
+    tuned = tune(functions.trained, trials_per_gpu=2, tag="shared", **settings)
+    assert tuned.metadata["n_workers"] == 2
+    tuned = tune(functions.trained, gpus="none", n_workers=3, tag="none", **settings)
+    assert tuned.metadata["n_workers"] == 3
