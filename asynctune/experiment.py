@@ -52,6 +52,7 @@ from asynctune.workertime import worker_time
 JOURNAL: Final = "journal.jsonl"
 METADATA: Final = "metadata.json"
 RESULTS: Final = "results.parquet"
+_LOCAL: Final = "local"
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 1_000_000
 
 
@@ -255,6 +256,11 @@ def _assemble(experiment: Experiment, folder: Path | None = None) -> _Parts:
         folder,
     )
     backend: Backend = load_plugin("asynctune.backends", "backend", experiment.backend)(request)
+    if experiment.backend == _LOCAL and experiment.stopping.max_cost is not None:
+        raise UsageError(
+            "max_cost bounds what a simulated cluster costs, and this machine has no price; "
+            f"got {experiment.stopping.max_cost}"
+        )
     inputs = {
         "benchmark": benchmark.name,
         "metric": benchmark.metric,
@@ -344,7 +350,7 @@ def _in_vain(folder: Path) -> bool:
     """Return whether all that was trained for real failed before its first report."""
     metadata = read_metadata(folder) or {}
     counts = metadata.get("n_reports"), metadata.get("n_failed")
-    return metadata.get("backend") == "local" and counts[0] == 0 and bool(counts[1])
+    return metadata.get("backend") == _LOCAL and counts[0] == 0 and bool(counts[1])
 
 
 def _lookahead(experiment: Experiment, parts: _Parts) -> int:

@@ -219,6 +219,7 @@ def test_json_lines(call):
         (["--method", "magic"], "got 'magic'"),
         (["--backend", "simulated"], "blackbox"),
         (["--set", "nope=1"], "'nope'"),
+        (["--max-cost", "3"], "this machine has no price; got 3.0"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(call, tmp_path, arguments, message):
