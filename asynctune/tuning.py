@@ -59,7 +59,8 @@ class Ending(NamedTuple):
 
     Attributes:
         config: The best trial's config, constants included; None if there is none.
-        failure: The last failure: number of the trial, cause and message; None if there is none.
+        failure: The last failure for good: number of the trial, cause and message; None if there
+            is none.
     """
 
     config: Mapping[str, Any] | None
@@ -247,7 +248,7 @@ def ending(folder: Path, best: int | None) -> Ending:
         match line["event"]:
             case "proposal_ready" if line["k"] == best:  # a trial has its proposal's number
                 config = line["config"]
-            case "failed":
+            case "failed" if line["state"] == "failed":  # and is not tried again
                 failure = line["trial"], line["cause"], line["message"]
     if config is not None:
         header = read_header(folder / JOURNAL) or {}

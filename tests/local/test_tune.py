@@ -13,11 +13,12 @@ from pathlib import Path
 
 import functions
 import pytest
-from trials import processes_of, script
+from trials import processes_of, run, script
 
 from asynctune import AsynctuneWarning, NoResultError, Tuned, UsageError, reporting, tune, uniform
 from asynctune.backends.local import gpus
 from asynctune.opening import default_workers, open_experiment, own_problem
+from asynctune.tuning import ending
 
 FEW = {
     "space": {"x": uniform(0, 1), "seconds": 0.0},
@@ -56,6 +57,30 @@ def test_a_script_and_its_checkpoint_and_once_more(tmp_path):
     assert time.monotonic() - begin < 20
     assert isinstance(again, Tuned)
     assert again == tuned
+
+
+def test_the_failure_told_is_one_for_good(tmp_path):
+    text = """
+    import argparse, os
+    from asynctune import checkpoint_dir, report
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--x", type=float)
+    parser.add_argument("--seconds")
+    given, hung = parser.parse_args(), checkpoint_dir() / "hung"
+    if given.x == 0.5:
+        raise ArithmeticError("no luck")
+    if not hung.exists():
+        hung.touch()
+        report(epoch=1, loss=1.0)
+        os.kill(os.getpid(), 9)
+    report(epoch=9, loss=given.x)
+    """
+    trainable = script(tmp_path, textwrap.dedent(text))
+    _, lines = run(tmp_path / "e", trainable, method="RS", bounds={"max_trials": 2}, n_workers=1)
+    assert [line["trial"] for line in lines if line["event"] == "failed"] == [0, 1]
+    trial, cause, message = ending(tmp_path / "e", None).failure
+    assert (trial, cause) == (0, "user_error")
+    assert "no luck" in message
 
 
 def test_other_inputs_need_another_tag(tmp_path):
