@@ -38,6 +38,8 @@ class Report(NamedTuple):
         metrics: Metrics by name, as reported; NaN and infinities are allowed.
         cost: US dollars that this attempt has cost so far.
         source: Where a simulated report comes from ("recorded", "surrogate" ...), else "".
+        seconds: How long the attempt had trained for when its script reported, which the tuner
+            may have learnt later; None where `time` tells.
     """
 
     time: float
@@ -48,6 +50,7 @@ class Report(NamedTuple):
     metrics: Mapping[str, float]
     cost: float = 0.0
     source: str = ""
+    seconds: float | None = None
 
 
 class Paused(NamedTuple):

@@ -66,10 +66,10 @@ def _json_numbers(numbers: Mapping[str, float]) -> Mapping[str, float | str]:
     return numbers if isinstance(numbers, dict) else dict(numbers)
 
 
-def event_line(event: Event, seen: Seen) -> Line:
+def event_line(event: Event, seen: Seen) -> Line:  # noqa: C901 - one piece, as it runs so often
     """Return the line of an event and of what became of it."""
     if isinstance(event, Report):
-        time, trial, attempt, index, resource, metrics, cost, source = event
+        time, trial, attempt, index, resource, metrics, cost, source, seconds = event
         line: Line = {
             "t": time,
             "event": "report",
@@ -82,6 +82,8 @@ def event_line(event: Event, seen: Seen) -> Line:
             "source": source,
             "status": seen[0],
         }
+        if seconds is not None:
+            line["seconds"] = seconds
         if seen is WENT_ON:  # as nearly all are
             line["decision"] = "continue"
         elif (decision := seen[1]) is not None:
@@ -127,6 +129,7 @@ def line_event(line: Mapping[str, Any]) -> Event | None:
                 metrics,
                 line["cost"],
                 line["source"],
+                line.get("seconds"),
             )
         case "started":
             return Started(t, line["trial"], line["attempt"])

@@ -211,7 +211,7 @@ class Ledger:
 
     def report(self, event: Report) -> Seen | None:  # noqa: C901 - one piece, as it runs so often
         """Take a report, as `observe` does."""
-        time, number, attempt, index, resource, metrics, cost, _ = event
+        time, number, attempt, index, resource, metrics, cost, _, _ = event
         trial = self.trials[number] if -1 < number < len(self.trials) else self._known(event)
         state = trial.state
         if attempt != trial.attempt or index != trial.reports or state not in BUSY:

@@ -15,7 +15,8 @@ once, so that lines of several writers do not mix. Importing this module costs n
 A tuner on the same machine names two pipes besides. One byte into `ASYNCTUNE_WAKE` says that
 there is something to read. Out of `ASYNCTUNE_ANSWERS` come lines ``BYTES WORD``: what is to
 become of the trial ("", "pause" or "stop") as decided on the first so many bytes of reports.
-Nobody holds them open while there is no tuner, and a script then goes on by itself.
+Nobody holds them open while there is no tuner, and a script then goes on by itself. A report
+says itself how long was trained for, since it may be read much later.
 """
 
 import json
@@ -38,6 +39,7 @@ WAKE: Final = "ASYNCTUNE_WAKE"
 ANSWERS: Final = "ASYNCTUNE_ANSWERS"
 RESOURCE: Final = "ASYNCTUNE_RESOURCE"
 UNTIL: Final = "ASYNCTUNE_UNTIL"
+BEGAN: Final = "ASYNCTUNE_BEGAN"  # by the monotonic clock, which is all processes' own
 _PATIENCE: Final = 1.0  # seconds that a report waits for its answer, should the tuner hang
 
 
@@ -55,6 +57,7 @@ class Told(StrEnum):
 
 _index = count()
 _told = Told.GO_ON  # the last word: there is no way back from it
+_waited = 0.0  # seconds, for answers
 
 
 def report(**values: Any) -> Told:  # noqa: ANN401 - checked below
@@ -76,7 +79,7 @@ def report(**values: Any) -> Told:  # noqa: ANN401 - checked below
         UsageError: If there is no value, or one is not a scalar; or if `ASYNCTUNE_REPORT` is
             no channel.
     """
-    global _told  # noqa: PLW0603 - a process has one trial
+    global _told, _waited  # noqa: PLW0603 - a process has one trial
     if not values:
         raise UsageError("a report must have at least one value; got none")
     plain = {name: _plain(name, value) for name, value in values.items()}
@@ -87,11 +90,15 @@ def report(**values: Any) -> Told:  # noqa: ANN401 - checked below
         sys.stdout.write(json.dumps(plain, allow_nan=False) + "\n")
         sys.stdout.flush()
         return Told.GO_ON
+    now = time.monotonic()
     line = {"type": "report", "index": next(_index), "values": plain}
+    if began := os.environ.get(BEGAN):
+        line["seconds"] = round(now - float(began) - _waited, 6)
     end = _send(channel, (json.dumps(line, allow_nan=False) + "\n").encode())
     if _wake():
         # Nothing more is decided on a trial that was told to end: there is no answer to wait for.
         _told = _answer(end, 0.0 if _told else _PATIENCE) or _told
+        _waited += time.monotonic() - now
     level, until = plain.get(os.environ.get(RESOURCE, "")), os.environ.get(UNTIL)
     if not _told and until and isinstance(level, int | float) and level >= int(until):
         _told = Told.PAUSE  # where the attempt was to end from the beginning

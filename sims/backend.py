@@ -415,7 +415,7 @@ class SimulatedBackend:
                 metrics = {names[0]: entry.seconds[at]}
             else:
                 metrics = dict(zip(names, entry.seconds[at :: entry.stride], strict=True))
-            return _report((time, trial, attempt, index, level, metrics, cost, source))
+            return _report((time, trial, attempt, index, level, metrics, cost, source, None))
         return self._over(time, cost, entry)
 
     def _over(self, time: float, cost: float, entry: _Attempt) -> Event:

@@ -1,16 +1,20 @@
 """Tables of recorded curves out of the journals of experiments."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from asynctune.exceptions import UsageError
+from asynctune.exceptions import AsynctuneWarning, UsageError
 from asynctune.journal import Line, decode_number, read_header, read_lines
 from asynctune.space import ConfigSpace
+from asynctune.wording import plural
 from sims.curvechecks import TableFormat
 from sims.curvetable import CurveTable, check
 
@@ -47,9 +51,10 @@ def table_of(folders: Sequence[Path], source: str = "") -> tuple[CurveTable, int
     """Return the curves that experiments of one problem have seen.
 
     Seconds are those of training: from the report that an attempt started to its own
-    reports, start-up and waiting left out. What a trial reported first at a level stands. The
-    seed of a row tells trials of the same config from one another, and is the same whenever the
-    same journal is read.
+    reports, start-up and waiting left out. What a trial reported first at a level stands. Where
+    reports do not say when they were made, and were read too late to tell, a curve has no
+    seconds, and a warning says so. The seed of a row tells trials of the same config from one
+    another, and is the same whenever the same journal is read.
 
     Args:
         folders: Of experiments or of studies.
@@ -65,6 +70,7 @@ def table_of(folders: Sequence[Path], source: str = "") -> tuple[CurveTable, int
     import polars as pl
 
     rows: list[dict[str, Any]] = []
+    untimed = 0
     problem: dict[str, Any] | None = None
     others: dict[str, None] = {}
     for path in journals_under(folders):
@@ -78,6 +84,8 @@ def table_of(folders: Sequence[Path], source: str = "") -> tuple[CurveTable, int
         place = f"{path.parent.parent.name}/{path.parent.name}"
         for trial, run in _runs(read_lines(path)).items():
             tuned = {name: run.config[name] for name in space.names}
+            timed = _increase([run.rows[level][0] for level in sorted(run.rows)])
+            untimed += not timed
             for level, (seconds, metrics) in sorted(run.rows.items()):
                 others |= dict.fromkeys(metrics)
                 rows.append(
@@ -86,13 +94,19 @@ def table_of(folders: Sequence[Path], source: str = "") -> tuple[CurveTable, int
                         **tuned,
                         own["resource"]: level,
                         **metrics,
-                        "seconds": seconds,
+                        "seconds": seconds if timed else None,
                         "source": source or path.parent.parent.name,
                         "seed": int(_digest(f"{place}/{trial}")[:7], 16),
                     }
                 )
     if problem is None or not rows:
         raise UsageError(f"experiments must have reports; none in {', '.join(map(str, folders))}")
+    if untimed:
+        warnings.warn(
+            f"{plural(untimed, 'curve')} got no seconds, as reports were read after a while only",
+            AsynctuneWarning,
+            stacklevel=2,
+        )
     others.pop(problem["metric"], None)
     form = TableFormat(
         ConfigSpace.from_json(problem["space"]),
@@ -136,7 +150,12 @@ def _note(run: _Run, line: Line) -> None:
     if run.began is None or line["resource"] in run.rows:
         return
     metrics = {name: decode_number(value) for name, value in line["metrics"].items()}
-    run.rows[line["resource"]] = (run.base + line["t"] - run.began, metrics)
+    seconds = line.get("seconds", line["t"] - run.began)
+    run.rows[line["resource"]] = (run.base + seconds, metrics)
+
+
+def _increase(seconds: Sequence[float]) -> bool:
+    return all(a < b for a, b in pairwise((0.0, *seconds, inf)))
 
 
 def _digest(text: str) -> str:

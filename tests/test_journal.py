@@ -39,7 +39,9 @@ metrics = st.dictionaries(st.text(max_size=8), st.floats(), max_size=4)
 events = st.one_of(
     st.builds(Started, times, numbers, numbers),
     st.builds(
-        Report, times, numbers, numbers, numbers, numbers, metrics, times, st.text(max_size=9)
+        Report,
+        *(times, numbers, numbers, numbers, numbers, metrics, times, st.text(max_size=9)),
+        st.none() | times,
     ),
     st.builds(Paused, times, numbers, numbers, numbers, times),
     st.builds(Ended, times, numbers, numbers, times),

@@ -2,12 +2,21 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from asynctune import UsageError
-from asynctune.reporting import CHANNEL, CHECKPOINTS, checkpoint_dir, report
+from asynctune import UsageError, reporting
+from asynctune.reporting import (
+    ANSWERS,
+    BEGAN,
+    CHANNEL,
+    CHECKPOINTS,
+    WAKE,
+    checkpoint_dir,
+    report,
+)
 
 
 def test_outside_a_tuner_a_report_is_a_line_of_json(monkeypatch, capsys):
@@ -30,6 +39,26 @@ def test_reports_go_to_the_channel_numbered(monkeypatch, capsys, tmp_path, by):
     assert second["values"] == {"epoch": 2, "val_loss": 1.5}
     assert second["index"] == first["index"] + 1
     assert capsys.readouterr().out == ""
+
+
+def test_a_report_tells_how_long_was_trained_for(monkeypatch, tmp_path):
+    path, wake, answers = (tmp_path / name for name in ("reports", "wake", "answers"))
+    for variable, file in ((CHANNEL, path), (WAKE, wake), (ANSWERS, answers)):
+        monkeypatch.setenv(variable, str(file))
+    os.mkfifo(wake)
+    os.mkfifo(answers)
+    # A tuner that has been stopped: it is there, and says nothing.
+    held = [os.open(pipe, os.O_RDWR | os.O_NONBLOCK) for pipe in (wake, answers)]
+    monkeypatch.setattr(reporting, "_PATIENCE", 0.5)
+    began = time.monotonic() - 10.0
+    monkeypatch.setenv(BEGAN, str(began))
+    report(epoch=1, val_loss=1.0)
+    report(epoch=2, val_loss=1.0)
+    taken = time.monotonic() - began
+    for descriptor in held:
+        os.close(descriptor)
+    first, second = (json.loads(line)["seconds"] for line in path.read_text().splitlines())
+    assert 10.0 < first < second < taken - 0.9
 
 
 @pytest.mark.parametrize("values", [{}, {"loss": [1.0]}, {"loss": np.ones(2)}])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
@@ -97,6 +98,9 @@ def test_a_running_attempt_is_adopted(tmp_path):
     reports = [(e.index, e.resource) for e in seen if isinstance(e, Report)]
     assert reports == [(level - 1, level) for level in range(2, LEVELS + 1)]  # 2 was not on record
     assert not any(isinstance(e, Started) for e in seen)
+    # 2 and 3 are read at one time, but were not made at one.
+    seconds = [e.seconds for e in seen if isinstance(e, Report)]
+    assert all(a < b for a, b in pairwise([0.0, *seconds]))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Tables of recorded curves: what they accept, and what they are made of."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,6 +9,7 @@ from click.testing import CliRunner
 
 from asynctune import ConfigSpace, Experiment, UsageError, loguniform, randint, run_experiment
 from asynctune.benchmark import Benchmark
+from asynctune.exceptions import AsynctuneWarning
 from asynctune.stopping import StoppingCriterion
 from sims.curvechecks import TableFormat
 from sims.curvejournals import table_of
@@ -183,6 +186,37 @@ def test_journals_give_the_curves_and_their_training_seconds(tmp_path, method):
     assert curves.whole(9).any()
     again, _ = table_of([tmp_path / "study" / "one"])
     assert again.frame.equals(table.frame)
+
+
+def test_reports_that_were_read_late(tmp_path):
+    """Those that say when they were made keep their seconds; of others the values are kept."""
+    experiment = Experiment(
+        tag="study",
+        benchmark=PROBLEM,
+        method="RS",
+        n_workers=3,
+        seed=0,
+        scheduler_seed=5,
+        stopping=StoppingCriterion(max_trials=3),
+        backend_options={"instance_type": "ml.g4dn.xlarge"},
+    )
+    run_experiment(experiment, tmp_path / "study" / "one")
+    on_time, _ = table_of([tmp_path / "study"])
+    journal = tmp_path / "study" / "one" / "journal.jsonl"
+    header, *lines = map(json.loads, journal.read_text().splitlines())
+    for line in lines:
+        if line["event"] == "report" and line["trial"] < 2:
+            if line["trial"] == 1:
+                line["seconds"] = line["t"] - lines[1]["ready"]
+            line["t"] = lines[-1]["t"]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in (header, *lines)))
+    with pytest.warns(AsynctuneWarning, match="1 curve got no seconds, as reports"):
+        late, _ = table_of([tmp_path / "study"])
+    assert late.frame.drop("seconds").equals(on_time.frame.drop("seconds"))
+    untimed = late.frame["seconds"].is_null()
+    assert late.frame.filter(untimed)["config_id"].n_unique() == 1
+    kept = late.frame.filter(~untimed)["seconds"].to_numpy()
+    np.testing.assert_allclose(kept, on_time.frame.filter(~untimed)["seconds"].to_numpy())
 
 
 def test_folders_without_experiments_are_refused(tmp_path):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from contextlib import suppress
 from math import nan
 from typing import Final
@@ -97,12 +98,13 @@ class Attempt:
             os.write(self._answers, f"{self.decided} {self.command}\n".encode())
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables that only this attempt has."""
+        """Return the environment variables that only this attempt has, which begins now."""
         return {
             reporting.CHANNEL: str(self.files.reports),
             reporting.ANSWERS: str(self.files.answers),
             reporting.CHECKPOINTS: str(self.files.checkpoint),
             reporting.UNTIL: str(self.order.until),
+            reporting.BEGAN: str(time.monotonic()),
             run_function.FROM: str(self.order.from_resource),
         }
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,10 +24,11 @@ class Wanted(NamedTuple):
 
 
 class Values(NamedTuple):
-    """A report: its resource level and its metrics."""
+    """A report: its resource level, its metrics, and how long its attempt had trained for."""
 
     level: int
     metrics: Mapping[str, float]
+    seconds: float | None  # if it says so
 
 
 class ReportFile:
@@ -64,8 +66,8 @@ def read_report(line: bytes, wanted: Wanted) -> Values:
         UsageError: If it is none, or lacks something, or what it has is no number.
     """
     try:
-        values = orjson.loads(line)["values"]
-        items = dict(values.items())
+        said = orjson.loads(line)
+        items = dict(said["values"].items())
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         shown = line[:_SHOWN].decode(errors="replace")
         raise UsageError(
@@ -77,7 +79,9 @@ def read_report(line: bytes, wanted: Wanted) -> Values:
             raise UsageError(f"a report must have {name!r}; got {', '.join(items) or 'nothing'}")
         if name not in metrics:
             raise UsageError(f"{name!r} of a report must be a number; got {items[name]!r}")
-    return Values(_level(metrics.pop(wanted.resource)), metrics)
+    seconds = said.get("seconds")
+    timed = isinstance(seconds, int | float) and 0.0 < seconds < inf
+    return Values(_level(metrics.pop(wanted.resource)), metrics, seconds if timed else None)
 
 
 def _level(number: float) -> int:

@@ -126,7 +126,7 @@ class CheckpointStore:
             path = AttemptFiles(self._experiment, trial, attempt).reports
             for line in path.read_bytes().split(b"\n"):
                 try:
-                    level, metrics = read_report(line, self._wanted)
+                    level, metrics, _ = read_report(line, self._wanted)
                 except UsageError:
                     continue
                 value = metrics[self._wanted.metric]

@@ -140,7 +140,7 @@ class Supervisor:
         now, order, top = self._clock(), attempt.order, self._setup.max_resource
         for line in attempt.reports.lines():
             try:
-                level, metrics = read_report(line, self._setup.wanted)
+                level, metrics, seconds = read_report(line, self._setup.wanted)
             except UsageError as error:
                 self._fail(attempt, Cause.USER_ERROR, str(error))
                 continue
@@ -148,7 +148,8 @@ class Supervisor:
             attempt.level, attempt.value = level, metrics[self._setup.wanted.metric]
             self._setup.store.reported(order.trial, attempt.value)
             if attempt.count >= attempt.known:
-                self._put(Report(now, order.trial, order.attempt, attempt.count, level, metrics))
+                key = now, order.trial, order.attempt, attempt.count
+                self._put(Report(*key, level, metrics, seconds=seconds))
             attempt.count += 1
             # The tuner tells most of them to end by itself; those that go on have to be asked.
             beyond = level >= order.until and (order.until < top or level > top)
