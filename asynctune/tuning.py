@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from asynctune import reporting
 from asynctune.exceptions import AsynctuneWarning, NoResultError, UsageError
 from asynctune.experiment import JOURNAL, run_experiment
-from asynctune.journal import read_header, read_lines
+from asynctune.journal import decode_number, read_header, read_lines
 from asynctune.methods import DEFAULT_METHOD
 from asynctune.nested import run_anywhere
 from asynctune.opening import open_experiment, own_problem
@@ -35,7 +36,10 @@ class Tuned:
         config: The best config, constants included; None if there was no report.
         value: Its metric, the best that it reported.
         trial: Number of its trial.
+        level: Resource level that it was reported at.
         checkpoint: Folder of its trial's checkpoint; None if it has none.
+        last_level: Resource level that its trial reported last, which its checkpoint is of unless
+            the script keeps another one.
         folder: The experiment's folder.
         metadata: What else is known, as in `metadata.json`.
     """
@@ -43,7 +47,9 @@ class Tuned:
     config: Mapping[str, Any] | None
     value: float | None
     trial: int | None
+    level: int | None
     checkpoint: Path | None
+    last_level: int | None
     folder: Path
     metadata: Mapping[str, Any] = field(repr=False)
 
@@ -59,11 +65,15 @@ class Ending(NamedTuple):
 
     Attributes:
         config: The best trial's config, constants included; None if there is none.
+        level: Resource level of its best value; None if there is none.
+        last_level: Resource level of its last report; None if there is none.
         failure: The last failure for good: number of the trial, cause and message; None if there
             is none.
     """
 
     config: Mapping[str, Any] | None
+    level: int | None
+    last_level: int | None
     failure: tuple[int, str, str] | None
 
 
@@ -198,11 +208,14 @@ def _check_guard() -> None:
 def found(folder: Path, metadata: Mapping[str, Any]) -> Tuned:
     """Return what the complete experiment in `folder` has found."""
     checkpoint = metadata.get("best_checkpoint")
+    best = ending(folder, metadata["best_trial"])
     return Tuned(
-        config=ending(folder, metadata["best_trial"]).config,
+        config=best.config,
         value=metadata["best_metric"],
         trial=metadata["best_trial"],
+        level=best.level,
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        last_level=best.last_level,
         folder=folder,
         metadata=metadata,
     )
@@ -243,14 +256,20 @@ def _complained(folder: Path, trial: int) -> bool:
 
 def ending(folder: Path, best: int | None) -> Ending:
     """Return what the journal in `folder` says of its best trial and its last failure."""
-    config, failure = None, None
+    header = read_header(folder / JOURNAL) or {}
+    config, level, last_level, failure = None, None, None, None
+    sign, least = 1.0 if header["mode"] == "min" else -1.0, inf
     for line in read_lines(folder / JOURNAL):
         match line["event"]:
             case "proposal_ready" if line["k"] == best:  # a trial has its proposal's number
                 config = line["config"]
+            case "report" if line["trial"] == best:
+                last_level = line["resource"]
+                value = sign * decode_number(line["metrics"][header["metric"]])
+                if line["status"] == "running" and -inf < value < least:
+                    least, level = value, last_level
             case "failed" if line["state"] == "failed":  # and is not tried again
                 failure = line["trial"], line["cause"], line["message"]
     if config is not None:
-        header = read_header(folder / JOURNAL) or {}
         config = ConfigSpace.from_json(header["space"]).complete(config)
-    return Ending(config, failure)
+    return Ending(config, level, last_level, failure)

@@ -59,7 +59,7 @@ def test_run_logs_and_run_again(call, tmp_path):
     metadata = json.loads((folder / "metadata.json").read_bytes())
     best = metadata["best_trial"]
     assert metadata["profile"] == "local"
-    assert f"(trial {best}) of 4 trials" in done.out
+    assert f"(trial {best}, epoch 4) of 4 trials" in done.out
     assert "best config: x=0." in done.out
     checkpoint = folder / "trials" / f"{best:06d}" / "checkpoint"
     assert f"its checkpoint: {checkpoint}" in done.out
@@ -190,6 +190,18 @@ def test_the_logs_named_are_those_that_say_something(call, tmp_path):
     pointer = next(line for line in done.err.splitlines() if line.startswith("all it wrote: "))
     assert "it wrote last:\nhello\n" in done.err
     assert call(*pointer.split()[4:]).out == "hello\n"
+
+
+def test_a_best_value_that_is_not_the_checkpoints_is_told_apart(call, tmp_path):
+    (tmp_path / "train.py").write_text(SCRIPT.replace("1 / epoch)", "abs(epoch - 2) + 5)"))
+    done = call(*FEW, "--method", "RS", "--random-seed", "3")
+    assert re.search(r"best loss 5\.[0-9]+ \(trial [0-3], epoch 2\)", done.out)
+    (folder,) = re.findall(r"^its checkpoint, of epoch 4: (.*)$", done.out, re.MULTILINE)
+    assert (Path(folder) / "epoch").read_text() == "4"
+    best = json.loads(call(*FEW, "--method", "RS", "--log-format", "json").out.splitlines()[-1])
+    assert (best["level"], best["last_level"]) == (2, 4)
+    more = call(*FEW, "--method", "RS", "--mode", "max", "--experiment-tag", "largest")
+    assert re.search(r"\(trial [0-3], epoch 4\)", more.out)
 
 
 def test_json_lines(call):

@@ -147,8 +147,10 @@ def _tell_best(reporter: Reporter, tuned: Tuned) -> None:
         "",
         trial=tuned.trial,
         value=tuned.value,
+        level=tuned.level,
         config=tuned.config,
         checkpoint=None if tuned.checkpoint is None else str(tuned.checkpoint),
+        last_level=tuned.last_level,
         folder=str(tuned.folder),
     )
 
@@ -176,7 +178,10 @@ def _print_rungs(opened: Opened, problem: "Benchmark") -> None:
 
 def _print_end(tuned: Tuned) -> None:
     metadata = tuned.metadata
-    best = "none" if tuned.value is None else f"{tuned.value:.4f} (trial {tuned.trial})"
+    best = "none"
+    if tuned.value is not None:
+        at = f"{metadata['resource']} {tuned.level}"
+        best = f"{tuned.value:.4f} (trial {tuned.trial}, {at})"
     cost = metadata["total_cost_usd"]
     click.echo(
         f"{metadata['method']} with {plural(metadata['n_workers'], 'worker')}: "
@@ -197,7 +202,11 @@ def _print_what_is_left(tuned: Tuned, problem: "Benchmark") -> None:
     folder = tuned.folder
     if tuned.config is not None:
         click.echo(f"best config: {_settings_of(tuned.config, problem)}")
-        click.echo(f"its checkpoint: {tuned.checkpoint or 'none, as the script has written none'}")
+        of = ""
+        if tuned.checkpoint and tuned.level != tuned.last_level:  # the best value lies behind it
+            of = f", of {problem.resource} {tuned.last_level}"
+        where = tuned.checkpoint or "none, as the script has written none"
+        click.echo(f"its checkpoint{of}: {where}")
         click.echo(f"its logs: asynctune logs {folder} {tuned.trial}")
         click.echo(f"learning curves: asynctune curves {folder}")
     for line in failure_words(tuned):
