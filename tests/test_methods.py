@@ -10,7 +10,7 @@ from asynctune.schedulers.asha import ASHA
 from asynctune.schedulers.fifo import FIFO
 from asynctune.schedulers.hyperband import Hyperband
 from asynctune.schedulers.one_epoch import OneEpoch
-from asynctune.searchers.base import NO_SNAPSHOT
+from asynctune.searchers.base import NO_SNAPSHOT, Observation
 from asynctune.space import ConfigSpace, uniform
 
 SCHEDULERS = {
@@ -60,6 +60,14 @@ def test_all_methods_of_a_seed_begin_with_the_same_configs():
     assert firsts[0][0] == {"x": 0.5, "y": 0.5}
     other = make_method("RS", PROBLEM._replace(seed=6)).searcher.propose(NO_SNAPSHOT, 1).config
     assert other != firsts[0][1]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_space_without_domains_has_one_config(name):
+    searcher = make_method(name, PROBLEM._replace(space=ConfigSpace({}))).searcher
+    assert searcher.propose(NO_SNAPSHOT, 0).config == {}
+    seen = NO_SNAPSHOT._replace(configs=({},), observations=(Observation(0, 1, 0.5),), length=1)
+    assert searcher.propose(seen, 1).config is None
 
 
 def test_points_to_evaluate_come_first():

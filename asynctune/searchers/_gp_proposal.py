@@ -57,8 +57,8 @@ class Proposals:
         self._seed = seed
         self._cost = cost
         self._pending = pending
-        columns = [np.full(c.stop - c.start, i) for i, c in enumerate(space.columns.values())]
-        self._parameters = np.concatenate(columns)
+        widths = [columns.stop - columns.start for columns in space.columns.values()]
+        self._parameters = np.repeat(np.arange(len(widths)), widths)  # of each column
 
     def config(
         self,
