@@ -27,11 +27,13 @@ class Opened(NamedTuple):
         experiment: The experiment.
         folder: Its folder.
         complete: Whether it was run to its end before.
+        drawn: Whether its master seed was drawn just now.
     """
 
     experiment: Experiment
     folder: Path
     complete: bool
+    drawn: bool
 
 
 def own_problem(
@@ -106,6 +108,7 @@ def open_experiment(
     tag = tag or tag_of(problem.name)
     if random_seed is None:
         random_seed = known_random_seed(tag, results_dir)
+    drawn = random_seed is None
     if random_seed is None:
         random_seed = secrets.randbelow(2**31 - 1)
     if max_wallclock_time is None and bounds and problem.blackbox is None:
@@ -128,7 +131,7 @@ def open_experiment(
     )
     (experiment,) = plan.experiments()
     folder = results_dir / tag / experiment.name
-    return Opened(experiment, folder, complete=not open_study(plan, results_dir))
+    return Opened(experiment, folder, complete=not open_study(plan, results_dir), drawn=drawn)
 
 
 def default_workers(options: Mapping[str, Any]) -> int:

@@ -207,12 +207,23 @@ def test_a_best_value_that_is_not_the_checkpoints_is_told_apart(call, tmp_path):
 def test_json_lines(call):
     done = call(*FEW, "--log-format", "json")
     events = [json.loads(line) for line in done.out.splitlines()]
-    assert [event["event"] for event in events[:2]] == ["study_started", "experiment_complete"]
-    assert events[1]["trials"] == 4
-    assert events[2]["event"] == "best"
-    assert events[2]["value"] == events[1]["best"]
-    assert list(events[2]["config"]) == ["x"]
-    assert (Path(events[2]["checkpoint"]) / "epoch").exists()
+    kinds = ["random_seed", "study_started", "experiment_complete", "best"]
+    assert [event["event"] for event in events] == kinds
+    seed, _, done, best = events
+    assert done["trials"] == 4
+    assert best["value"] == done["best"]
+    assert list(best["config"]) == ["x"]
+    assert (Path(best["checkpoint"]) / "epoch").exists()
+    metadata = json.loads((Path(best["folder"]) / METADATA).read_bytes())
+    assert seed["random_seed"] == metadata["random_seed"]
+
+
+def test_a_seed_that_is_drawn_is_told_once(call, tmp_path):
+    first, *_ = call(*FEW).out.splitlines()
+    study = json.loads((tmp_path / "results" / "train" / "study.json").read_bytes())
+    assert first == f"random seed {study['random_seed']}"
+    assert "random seed" not in call(*FEW).out
+    assert "random seed" not in call(*FEW, "--experiment-tag", "own", "--random-seed", "3").out
 
 
 @pytest.mark.parametrize(

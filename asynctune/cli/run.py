@@ -78,6 +78,8 @@ def run(
     experiment, folder = opened.experiment, opened.folder
     if log_format == "json":
         with make_reporter(log_format) as reporter:
+            if opened.drawn:
+                reporter.say("random_seed", "", random_seed=experiment.random_seed)
             goal = {experiment.name: experiment.stopping.max_wallclock_time}
             reporter.begin({} if opened.complete else goal, 1)
             metadata = run_experiment(experiment, folder, observer=_telling(reporter))
@@ -86,6 +88,8 @@ def run(
         if experiment.backend == _LOCAL and metadata["best_trial"] is None:
             sys.exit(1)
         return
+    if opened.drawn:
+        click.echo(f"random seed {experiment.random_seed}")
     if not opened.complete:
         _print_rungs(opened, problem)
     else:
