@@ -1,6 +1,7 @@
 """What the figure of learning curves shows: which trials, their points, and the axis' extent."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -8,11 +9,13 @@ import polars as pl
 
 from asynctune import plot_style as style
 from asynctune.exceptions import UsageError
+from asynctune.experiment import JOURNAL
+from asynctune.journal import read_lines
 from asynctune.results import Experiment
 
-FATES: Final = ("completed", "paused", "stopped", "cut off", "under way")
-# So many times the distance from the best value to the upper quartile is shown beyond that one:
-# a training that diverges would else leave nothing to be seen of the others.
+FATES: Final = ("completed", "ended early", "paused", "stopped", "cut off", "under way")
+# So many times the distance from the best value to what is usual is shown beyond that one: a
+# training that diverges would else leave nothing to be seen of the others.
 _REACH: Final = 2.0
 
 Values = list[dict[str, Any]]
@@ -33,10 +36,19 @@ def best_trial(reports: pl.DataFrame, metric: str, sign: int) -> int:
     return int(best.item())
 
 
-def fates(reports: pl.DataFrame, resource: str, highest: int, *, over: bool) -> pl.DataFrame:
+def ended(folder: Path) -> list[int]:
+    """Return the trials that came to an end in order, as far as there is a journal to tell."""
+    path = folder / JOURNAL
+    lines = read_lines(path) if path.exists() else ()
+    return [line["trial"] for line in lines if line["event"] == "ended"]
+
+
+def fates(
+    reports: pl.DataFrame, resource: str, highest: int, ended: Sequence[int], *, over: bool
+) -> pl.DataFrame:
     """Return `trial_id`, `furthest` resource and `fate` of each trial, reports being sorted.
 
-    `over` says that the experiment is.
+    `ended` are those that came to an end in order, and `over` says that the experiment did.
     """
     decided = pl.col("decision").last()
     return (
@@ -49,6 +61,8 @@ def fates(reports: pl.DataFrame, resource: str, highest: int, *, over: bool) -> 
             .then(pl.lit("paused"))
             .when(decided == "stop")
             .then(pl.lit("stopped"))
+            .when(pl.col("trial_id").first().is_in(ended))
+            .then(pl.lit("ended early"))
             .otherwise(pl.lit("cut off" if over else "under way"))
             .alias("fate"),
         )
@@ -108,11 +122,14 @@ def _short(column: pl.Expr, reports: pl.DataFrame) -> pl.Expr:
     return column.round_sig_figs(4) if reports[name].dtype.is_float() else column
 
 
-def value_axis(values: Sequence[float], sign: int) -> tuple[style.Axis, int]:
+def value_axis(points: Values, sign: int) -> tuple[style.Axis, int]:
     """Return the metric's axis, and the number of values that are too bad to stand on it."""
-    losses = sign * np.array(values)
+    losses = sign * np.array([point["value"] for point in points])
     best = losses.min()
-    limit = best + (1.0 + _REACH) * (np.quantile(losses, 0.75) - best)
+    # Long curves have most of the values, and short ones are to be seen as well.
+    _, first = np.unique([point["trial"] for point in points], return_index=True)
+    usual = max(np.quantile(losses, 0.75), np.quantile(losses[first], 0.5, method="lower"))
+    limit = best + (1.0 + _REACH) * (usual - best)
     worst = losses[losses <= limit].max()
     low, high = sorted((sign * best, sign * worst))
     return style.axis(float(low), float(high), 8), int((losses > limit).sum())

@@ -18,10 +18,11 @@ from asynctune.wording import plural
 
 _WIDTH, _HEIGHT = 660, 380
 _TRIALS_DRAWN: Final = 300
-_FATE_COLOURS: Final = ("#0072B2", "#009E73", "#E69F00", "#777777", "#777777")
-_FATE_DASHES: Final = ([1, 0], [7, 3], [2, 2], [9, 2, 2, 2], [9, 2, 2, 2])
+_FATE_COLOURS: Final = ("#0072B2", "#CC79A7", "#009E73", "#E69F00", "#777777", "#777777")
+_FATE_DASHES: Final = ([1, 0], [12, 3], [7, 3], [2, 2], [9, 2, 2, 2], [9, 2, 2, 2])
 _BEST: Final = "#000000"
 _ROOM: Final = 1.06  # at the ends of a logarithmic axis, so that nothing lies on the frame
+_ROOM_AT_THE_END: Final = 1.01  # of a linear one
 
 
 class _Drawing(NamedTuple):
@@ -83,13 +84,13 @@ def learning_curves_figure(
 ) -> alt.ConcatChart:
     """Return the learning curves of an experiment's trials, coloured by what became of them.
 
-    A trial is completed (it reached the highest resource, or was told so), paused, stopped, or
-    cut off (its last report was answered with "continue"), which is "under way" as long as the
-    experiment is not complete. A dot marks its last report, a ring a pause that it went on
-    from, and the best trial is drawn in black. If x is the resource, lines mark the rungs,
-    which are the levels where trials were paused or stopped, and where there are any the axis
-    is logarithmic; if x is the time, pauses are dotted. Values far worse than most lie beyond
-    the axis, and the caption says so.
+    A trial is completed (it reached the highest resource, or was told so), paused, stopped, ended
+    early (its script came to an end by itself, in order), or cut off (its last report was answered
+    with "continue"), which is "under way" as long as the experiment is not complete. A dot marks
+    its last report, a ring a pause that it went on from, and the best trial is drawn in black. If x
+    is the resource, lines mark the rungs, which are the levels where trials were paused or stopped,
+    and where there are any the axis is logarithmic; if x is the time, pauses are dotted. Values far
+    worse than most lie beyond the axis, and the caption says so.
 
     Args:
         experiment: The experiment.
@@ -108,11 +109,12 @@ def learning_curves_figure(
     metric, resource = metadata["metric"], metadata["resource"]
     reports = data.finite_reports(experiment)
     highest = int(metadata.get("max_resource") or reports[resource].to_numpy().max())
-    fates = data.fates(reports, resource, highest, over=metadata["status"] == "complete")
+    ended = data.ended(experiment.path)
+    fates = data.fates(reports, resource, highest, ended, over=metadata["status"] == "complete")
     drawn = data.sampled(fates, trials, data.best_trial(reports, metric, experiment.sign))
     clock = style.clock_for(float(reports["tuner_time"].to_numpy().max()))
     values = data.points(reports.join(drawn, on="trial_id"), metric, resource, x, clock)
-    y_axis, beyond = data.value_axis([point["value"] for point in values], experiment.sign)
+    y_axis, beyond = data.value_axis(values, experiment.sign)
     rungs = data.rungs(reports, resource, highest) if x == "resource" else []
     lowest = min(point["x"] for point in values)
     log = bool(rungs) and lowest > 0
@@ -120,7 +122,9 @@ def learning_curves_figure(
         # Rungs grow geometrically: on a log axis they stand evenly, and the crowd is seen.
         x_axis = style.Axis(lowest / _ROOM, highest * _ROOM, (*rungs, highest))
     else:
-        x_axis = style.axis(0.0, max(point["x"] for point in values), 12, snap=False)
+        end = max(point["x"] for point in values)
+        x_axis = style.axis(0.0, end, 12, snap=False)
+        x_axis = x_axis._replace(high=end * _ROOM_AT_THE_END)
     counts = dict(fates["fate"].value_counts().iter_rows())
     present = [fate for fate in data.FATES if fate in counts]
     title = f"wall-clock time ({clock.name})" if x == "time" else resource
@@ -144,7 +148,8 @@ def learning_curves_figure(
     layers += _best_layers(values, best, drawing)
     if rungs:
         layers.insert(0, _rung_layer(rungs, drawing.x))
-    name = f"{metadata['method']}, {metadata['n_workers']} workers, seed {metadata['seed']}"
+    workers = plural(metadata["n_workers"], "worker")
+    name = f"{metadata['method']}, {workers}, seed {metadata['seed']}"
     chart = alt.layer(*layers).properties(
         width=_WIDTH, height=_HEIGHT, title=style.panel_title(name)
     )

@@ -9,10 +9,14 @@ import vl_convert
 from small_experiments import small_experiment
 from synthetic_study import write_experiment
 
+from asynctune._curve_points import value_axis
 from asynctune.cli import main
 from asynctune.curves import learning_curves_figure, load_so_far, write_curves
+from asynctune.events import Ended
 from asynctune.exceptions import UsageError
-from asynctune.experiment import METADATA, RESULTS, run_experiment
+from asynctune.experiment import JOURNAL, METADATA, RESULTS, run_experiment
+from asynctune.journal import event_line
+from asynctune.ledger import Seen
 from asynctune.results import load_experiment
 
 # What became of the trials: levels, and the decision at the last of them. Trial 1 paused at 1.
@@ -98,6 +102,33 @@ def test_what_diverges_leaves_the_others_to_be_seen(tmp_path):
     figure = learning_curves_figure(write(tmp_path, lambda t, e: 1e6 if t == 3 else 10.0 - e))
     assert layers(figure)[1]["encoding"]["y"]["scale"]["domain"][1] < 11
     assert "2 reports lie beyond the axis" in caption(figure)
+
+
+def test_a_first_report_is_seen_beside_long_curves():
+    curves = [
+        {"trial": t, "value": 0.1 * t + 1 / epoch} for t in range(5) for epoch in range(1, 28)
+    ]
+    axis, beyond = value_axis(curves, 1)
+    assert (axis.high > 1.4, beyond) == (True, 0)
+    axis, beyond = value_axis([*curves, {"trial": 5, "value": 1e6}], 1)
+    assert (axis.high < 2, beyond) == (True, 1)
+
+
+def test_a_trial_that_ended_by_itself(asha):
+    last = Ended(9.0, 3, 0)
+    header = {"event": "header", "format": 1, "inputs": {}}
+    lines = [header, event_line(last, Seen("ended"))]
+    (asha.path / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "1 stopped" in caption(learning_curves_figure(asha))
+    assert "1 ended early" in caption(learning_curves_figure(asha))
+    assert "cut off" not in caption(learning_curves_figure(asha))
+
+
+def test_last_points_are_whole_and_a_worker_is_one(tmp_path):
+    figure = learning_curves_figure(write(tmp_path, n_workers=1), x="time")
+    lines = layers(figure)[0]
+    assert lines["encoding"]["x"]["scale"]["domain"][1] > max(row["x"] for row in rows(lines))
+    assert figure.to_dict()["concat"][0]["title"]["text"] == "ASHA, 1 worker, seed 0"
 
 
 def test_the_tooltip_tells_the_config(asha):
