@@ -51,6 +51,7 @@ def test_run_shows_rungs_and_the_end(call) -> None:
     assert done.status == 0, done.err
     assert "27" in done.out.splitlines()[5]  # the top rung stands in the table
     assert "ended by max_wallclock_time" in done.out
+    assert "best config: batch_size=" in done.out.splitlines()[-1]
     again = call("run", "--method", "ASHA", *arguments)
     assert again.status == 0
     assert "ended by max_wallclock_time" in again.out

@@ -101,7 +101,7 @@ def run(
         _print_so_far(opened, problem)
         raise
     tuned = found(folder, metadata)
-    _print_end(tuned)
+    _print_end(tuned, problem)
     if experiment.backend == _LOCAL:
         _print_what_is_left(tuned, problem)
         _print_remarks(opened)
@@ -180,7 +180,7 @@ def _print_rungs(opened: Opened, problem: "Benchmark") -> None:
         click.echo(format_rung_table(rows, problem.resource))
 
 
-def _print_end(tuned: Tuned) -> None:
+def _print_end(tuned: Tuned, problem: "Benchmark") -> None:
     metadata = tuned.metadata
     best = "none"
     if tuned.value is not None:
@@ -199,13 +199,14 @@ def _print_end(tuned: Tuned) -> None:
     if metadata["provenance"] and metadata["backend"] != _LOCAL:
         click.echo(f"data: {metadata['provenance']}")
     click.echo(f"results: {tuned.folder}")
+    if tuned.config is not None:
+        click.echo(f"best config: {_settings_of(tuned.config, problem)}")
 
 
 def _print_what_is_left(tuned: Tuned, problem: "Benchmark") -> None:
-    """Print the best config, where its checkpoint is, and how to see logs and curves."""
+    """Print where the best config's checkpoint is, and how to see logs and curves."""
     folder = tuned.folder
     if tuned.config is not None:
-        click.echo(f"best config: {_settings_of(tuned.config, problem)}")
         of = ""
         if tuned.checkpoint and tuned.level != tuned.last_level:  # the best value lies behind it
             of = f", of {problem.resource} {tuned.last_level}"
