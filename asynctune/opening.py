@@ -103,7 +103,8 @@ def open_experiment(
         **settings: Further settings, as `StudyPlan` has them.
 
     Raises:
-        UsageError: If an input is not valid, or the folder holds another study or experiment.
+        UsageError: If an input is not valid, the folder holds another study or experiment, or
+            another tuner is at work in it.
     """
     tag = tag or tag_of(problem.name)
     if random_seed is None:
@@ -131,7 +132,13 @@ def open_experiment(
     )
     (experiment,) = plan.experiments()
     folder = results_dir / tag / experiment.name
-    return Opened(experiment, folder, complete=not open_study(plan, results_dir), drawn=drawn)
+    complete = not open_study(plan, results_dir)
+    if plan.backend == _LOCAL and not complete:
+        from asynctune.backends.local.channel import check_free
+        from asynctune.backends.local.files import TRIALS
+
+        check_free(folder / TRIALS)  # before anything is told of it
+    return Opened(experiment, folder, complete, drawn)
 
 
 def default_workers(options: Mapping[str, Any]) -> int:

@@ -1,5 +1,6 @@
 """The command line with a training script of one's own."""
 
+import fcntl
 import json
 import os
 import re
@@ -202,6 +203,17 @@ def test_a_best_value_that_is_not_the_checkpoints_is_told_apart(call, tmp_path):
     assert (best["level"], best["last_level"]) == (2, 4)
     more = call(*FEW, "--method", "RS", "--mode", "max", "--experiment-tag", "largest")
     assert re.search(r"\(trial [0-3], epoch 4\)", more.out)
+
+
+def test_a_second_tuner_is_refused_before_anything_is_told(call, tmp_path):
+    assert call(*FEW, "--random-seed", "3").status == 0
+    trials = tmp_path / "results" / "train" / "ASHA-2w-0" / "trials"
+    held = os.open(trials, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    refused = call(*FEW, "--max-trials", "5")
+    os.close(held)
+    assert (refused.status, refused.out) == (2, "")
+    assert "another tuner is at work in results/train/ASHA-2w-0/trials" in refused.err
 
 
 def test_json_lines(call):

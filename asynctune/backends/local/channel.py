@@ -13,6 +13,23 @@ from asynctune.exceptions import UsageError
 _BLOCK: Final = 1 << 16
 
 
+def check_free(folder: Path) -> None:
+    """Raise a UsageError if a tuner holds the folder of the trials, which need not exist."""
+    if folder.is_dir():
+        os.close(_hold(folder))
+
+
+def _hold(folder: Path) -> int:
+    """Return a descriptor that holds the folder as long as it is open."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UsageError(f"another tuner is at work in {folder}") from None
+    return lock
+
+
 class Channel:
     """Holds the folder of the trials for this tuner, and calls when a trial has to tell something.
 
@@ -28,12 +45,7 @@ class Channel:
         folder.mkdir(parents=True, exist_ok=True)
         self.pipe = folder / "wake"
         self._on_wake = on_wake
-        self._lock = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise UsageError(f"another tuner is at work in {folder}") from None
+        self._lock = _hold(folder)
         try:
             os.mkfifo(self.pipe)
         except FileExistsError:
