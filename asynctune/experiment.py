@@ -455,15 +455,27 @@ async def _end_what_runs(backend: Backend, replayed: Replayed) -> None:
 
 @contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """Take SIGTERM, as batch systems send it, for Ctrl-C: trials end as it is wanted then."""
+    """Take the signals of batch systems and lost terminals for Ctrl-C.
+
+    Trials then end as it is wanted.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # which has no say in signals
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+    def interrupt(number: int, _: object) -> None:
+        if number != signal.SIGTERM:  # both kernel and shell tell of a lost terminal
+            signal.signal(number, signal.SIG_IGN)
+        signal.raise_signal(signal.SIGINT)
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _settle(backend: KeepsCheckpoints, ledger: Ledger) -> str | None:

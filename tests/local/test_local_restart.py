@@ -252,6 +252,11 @@ def check_books(lines):
 SLOW = {"seconds": 0.1, "bounds": {"max_trials": 4}}
 
 
+NO_NOHUP = pytest.mark.skipif(
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="whoever ignores it is left alone"
+)
+
+
 def test_a_killed_tuner_goes_on_with_what_still_runs(tmp_path):
     trainable = script(tmp_path)
     tuner = TunerProcess(tmp_path / "experiment", trainable, **SLOW).start()
@@ -270,7 +275,12 @@ def test_a_killed_tuner_goes_on_with_what_still_runs(tmp_path):
 
 @pytest.mark.parametrize(
     ("policy", "number"),
-    [("pause", signal.SIGINT), ("stop", signal.SIGTERM), ("detach", signal.SIGINT)],
+    [
+        ("pause", signal.SIGINT),
+        ("stop", signal.SIGTERM),
+        ("detach", signal.SIGINT),
+        pytest.param("pause", signal.SIGHUP, marks=NO_NOHUP),
+    ],
 )
 def test_an_interrupted_tuner_can_go_on(tmp_path, policy, number):
     trainable, folder = script(tmp_path), tmp_path / "experiment"
