@@ -57,6 +57,11 @@ class Benchmark:
     reference: Callable[[str], Any] | None = None
     trainable: Trainable | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("metric", "resource"):
+            if not getattr(self, name):
+                raise UsageError(f"{name} must name what is reported; got {getattr(self, name)!r}")
+
 
 class Finder(Protocol):
     """Finds benchmarks that no package registers; an entry point `asynctune.benchmark_finders`."""

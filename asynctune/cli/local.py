@@ -77,6 +77,13 @@ _PROBLEM: Final = (
         help='What the script is run by, such as "torchrun --nproc-per-node=2".  [default: python]',
     ),
 )
+# Flags of a simulation, and what they are where they are not given.
+_SIMULATED: Final = {
+    "profile": None,
+    "warm_pool": False,
+    "instance_type": None,
+    "decision_cost": 0.0,
+}
 _PROBLEM_NAMES: Final = ("space", "metric", "mode", "resource", "max_resource", "config_as")
 
 _BACKEND: Final = (
@@ -167,6 +174,8 @@ def problem_of(given: Mapping[str, Any]) -> Benchmark:
     for name in ("space", "metric", "max_resource"):
         if given[name] is None:
             raise UsageError(f"a --script must have {_flag(name)}; got none")
+    if given["scale_max_wallclock_time"]:
+        raise UsageError("--scale-max-wallclock-time belongs to a --benchmark; got a --script")
     return own_problem(
         Script(
             path=script,
@@ -177,9 +186,19 @@ def problem_of(given: Mapping[str, Any]) -> Benchmark:
         space=given["space"],
         metric=given["metric"],
         mode=given["mode"] or "min",
-        resource=given["resource"] or "epoch",
+        resource="epoch" if given["resource"] is None else given["resource"],
         max_resource=given["max_resource"],
     )
+
+
+def check_real(given: Mapping[str, Any]) -> None:
+    """Raise a UsageError if an option is one of simulations only."""
+    for name, default in _SIMULATED.items():
+        if given[name] != default:
+            raise UsageError(
+                f"{_flag(name)} belongs to a simulation, and this trains for real; "
+                f"got {given[name]}"
+            )
 
 
 def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     backend = settings["backend"] or ("simulated" if given["script"] is None else _LOCAL)
     settings["backend"] = backend
     settings["backend_options"] |= local.settings_of(given)
+    if backend == _LOCAL:
+        local.check_real(given)
     if settings["profile"] is None:
         settings["profile"] = _LOCAL if backend == _LOCAL else "sagemaker"
     return settings

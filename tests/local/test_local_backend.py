@@ -11,6 +11,7 @@ from trials import FUNCTION, LEVELS, PATIENCE, Bench, experiment, order, run, sc
 from asynctune.events import Ended, Paused
 from asynctune.exceptions import UsageError
 from asynctune.experiment import read_metadata, replay_experiment, run_experiment
+from asynctune.space import uniform
 from asynctune.stopping import RetryPolicy
 from asynctune.testing import check_backend
 from asynctune.trainable import Function
@@ -53,6 +54,16 @@ def test_replaying_the_journal_gives_the_same_decisions(tmp_path, method):
     assert ledger.reports == metadata["n_reports"]
     assert ledger.best_metric == metadata["best_metric"]
     assert run_experiment(tried, tmp_path / "experiment") == read_metadata(tmp_path / "experiment")
+
+
+def test_what_the_space_says_is_no_argument_as_well(tmp_path):
+    for arguments in (("--se_conds", "3"), ("--x=3",)):
+        trainable = script(tmp_path, arguments=arguments)
+        space = {"space": {"x": uniform(0, 1), "se-conds": 0.0}}
+        with pytest.raises(UsageError, match=f"too; got {arguments[0]}"):
+            Bench(tmp_path / "e", trainable, problem=space)
+    Bench(tmp_path / "e", script(tmp_path, arguments=("--data", "x", "--xs")))
+    Bench(tmp_path / "e", script(tmp_path, arguments=("--x", "3"), config_as="json"))
 
 
 PROGRAM = """

@@ -32,7 +32,7 @@ def local_backend(request: BackendRequest) -> Backend:
     return LocalBackend(
         Setup(
             folder,
-            Command(benchmark.trainable, ConfigSpace(benchmark.space).constants),
+            Command(benchmark.trainable, ConfigSpace(benchmark.space)),
             wanted,
             benchmark.max_resource,
             settings,

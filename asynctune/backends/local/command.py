@@ -5,7 +5,7 @@ import inspect
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from asynctune.backends.base import VERSION
 from asynctune.backends.local import run_function
 from asynctune.backends.local.files import AttemptFiles
 from asynctune.exceptions import UsageError
+from asynctune.space import ConfigSpace
 from asynctune.trainable import Function, Script, Trainable
 
 _FUNCTION: Final = "function.json"
@@ -25,16 +26,18 @@ class Command:
 
     Args:
         trainable: What is trained.
-        constants: Values that every config has besides those that are tuned.
+        space: What is tuned, and the values that every config has besides.
 
     Raises:
-        UsageError: If there is no such script, or it cannot be executed.
+        UsageError: If there is no such script, it cannot be executed, or its arguments say what
+            the config says.
     """
 
-    def __init__(self, trainable: Trainable, constants: Mapping[str, Any]) -> None:
+    def __init__(self, trainable: Trainable, space: ConfigSpace) -> None:
         self._function = trainable if isinstance(trainable, Function) else None
-        self._constants = dict(constants)
+        self._constants = dict(space.constants)
         if isinstance(trainable, Script):
+            _check_arguments(trainable, [*space.constants, *space.domains])
             self._script = trainable
             self._begin = _begin(trainable)
         else:
@@ -88,6 +91,16 @@ def _version(trainable: Trainable) -> dict[str, str]:
     except (OSError, TypeError):
         return {}
     return {VERSION: hashlib.sha256(text).hexdigest()}
+
+
+def _check_arguments(script: Script, names: Sequence[str]) -> None:
+    """Raise a UsageError if an argument would be overridden by a flag of the config."""
+    flags = {f"--{name}".replace("_", "-") for name in names if script.config_as == "flags"}
+    for argument in script.arguments:
+        if argument.partition("=")[0].replace("_", "-") in flags:
+            raise UsageError(
+                f"an argument of the script must not be in the config space, too; got {argument}"
+            )
 
 
 def _begin(script: Script) -> list[str]:
