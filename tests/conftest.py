@@ -5,6 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)  # a loaded machine stops any example at times
+settings.load_profile("patient")
 
 # Started in the background, a shell's children ignore Ctrl-C, and some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
