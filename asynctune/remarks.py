@@ -35,6 +35,7 @@ class _Watch:
         self._grace = grace_period
         self._reports = self._nan = self._infinite = 0
         self._attempt: dict[int, int] = {}
+        self._level: dict[int, int] = {}  # the highest that the attempt has reported
         self._told: dict[int, tuple[str, float]] = {}  # what a trial was told last, and when
         self._deaf: set[int] = set()
         self._removed: set[int] = set()  # who lost its checkpoint by no fault of its own
@@ -45,6 +46,7 @@ class _Watch:
         match line["event"]:
             case "start":
                 self._attempt[line["trial"]] = line["attempt"]
+                self._level[line["trial"]] = 0
                 self._told.pop(line["trial"], None)
             case "report":
                 self._report(line)
@@ -58,6 +60,8 @@ class _Watch:
     def _report(self, line: Line) -> None:
         trial, decision = line["trial"], line.get("decision", "continue")
         value = decode_number(line["metrics"][self._metric])
+        further = line["resource"] > self._level[trial]  # or the script itself says it twice
+        self._level[trial] = max(line["resource"], self._level[trial])
         self._reports += 1
         self._nan += isnan(value)
         self._infinite += not isfinite(value) and not isnan(value)
@@ -66,8 +70,12 @@ class _Watch:
         elif line["status"] == "late" and trial in self._told:
             if line["t"] - self._told[trial][1] > _SECONDS_TO_LISTEN:
                 self._deaf.add(trial)
-        elif line["status"] == "repeated" and self._attempt[trial] and trial not in self._removed:
+        elif line["status"] == "repeated" and self._resumed(trial) and further:
             self._again[trial] = self._again.get(trial, 0) + 1
+
+    def _resumed(self, trial: int) -> bool:
+        """Return whether a trial was to go on from a checkpoint that nobody has removed."""
+        return self._attempt[trial] > 0 and trial not in self._removed
 
     def told(self, resource: str) -> list[str]:
         """Return the sentences."""

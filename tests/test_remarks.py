@@ -14,8 +14,9 @@ def start(t, trial, attempt=0):
     return {"t": t, "event": "start", "trial": trial, "attempt": attempt}
 
 
-def report(t, trial, status="running", decision=None, value=1.0):
+def report(t, trial, status="running", decision=None, value=1.0, epoch=None):
     line = {"t": t, "event": "report", "trial": trial, "status": status}
+    line["resource"] = int(t) if epoch is None else epoch
     line["metrics"] = {"loss": encode_number(value)}
     return line if decision is None else line | {"decision": decision}
 
@@ -64,6 +65,10 @@ def test_reports_that_come_twice_for_want_of_a_checkpoint():
     removed = {"t": 2.5, "event": "checkpoint_removed", "trial": 0}
     assert said(*first, removed, *again) == []
     assert said(start(0.0, 0), report(1.0, 0), report(1.0, 0, "repeated")) == []  # as it likes
+    twice = [report(4.0, 0, "repeated"), report(7.0, 0), report(7.0, 0, "repeated")]
+    (told,) = said(*first, *again, *twice)
+    assert " 2 of 7 reports " in told
+    assert said(*first, start(3.0, 0, 1), report(4.0, 0), report(4.0, 0, "repeated")) == []
 
 
 @pytest.mark.parametrize(
