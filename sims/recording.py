@@ -71,7 +71,8 @@ class Progress:
         if done - self._said >= max(1, self._total // 20):
             self._said = done
             failed = f", {ledger.failed} failed" if ledger.failed else ""
-            self._say(f"{done} of {self._total} trained{failed}, {now:.0f} s")
+            trained = f"{done - ledger.failed} of {self._total} trained"
+            self._say(f"{trained}{failed}, {now:.0f} s")
         new = ledger.failed - len(self.failed_before)
         if new >= _HOPELESS and new == done - self._done_before:
             raise HopelessError(self._folder, new)

@@ -362,7 +362,8 @@ def test_a_hopeless_recording_ends_early_and_says_why(here, configs, capfd):
     assert f"{min(configs, 5)} trials failed; the last, trial " in result.output
     assert "ArithmeticError: too wide" in result.output
     assert "asynctune logs results/record-curves/RS-1w-0 " in result.output
-    assert f"6 of {configs} trained" not in result.output
+    assert f"0 of {configs} trained, 1 failed" in result.output
+    assert ", 6 failed" not in result.output
     # What has recorded nothing at all begins anew; no version is mixed with another.
     write_fragile(here, [])
     with pytest.warns(AsynctuneWarning) if configs > 5 else nullcontext():
