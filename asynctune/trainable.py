@@ -19,7 +19,7 @@ class Script:
         path: The script. One that ends in .py is run by the Python at hand, any other is
             executed as it is.
         config_as: How the script is given its config, constants included: "flags" as
-            ``--name value`` each, "json" as ``--config FILE``.
+            ``--name value`` each, but for what is None, "json" as ``--config FILE``.
         prefix: What the script is run by instead, such as ``("torchrun", "--nproc-per-node=2")``;
             the script's path follows as it is.
         arguments: Further arguments, before the config's.

@@ -200,6 +200,7 @@ def test_a_script_is_given_its_config_and_the_constants(tmp_path, config_as):
 
     trainable = script(tmp_path, SHOW, config_as=config_as, arguments=("--verbose",))
     space = {"x": uniform(-2e-7, -1e-7), "kind": choice(["a b"]), "layers": 3}
+    space |= {"none": None, "nesterov": True}
     run(
         tmp_path / "experiment",
         trainable,
@@ -210,13 +211,14 @@ def test_a_script_is_given_its_config_and_the_constants(tmp_path, config_as):
     given = json.loads((tmp_path / "train.json").read_text())
     assert given[0] == "--verbose"
     if config_as == "flags":
-        values = dict(zip(["--layers", "--kind"], ["3", "a b"], strict=True))
-        for name, value in values.items():
+        for name, value in (("--layers", "3"), ("--kind", "a b"), ("--nesterov", "True")):
             assert given[given.index(name) + 1] == value
+        assert "--none" not in given
         (x,) = [argument for argument in given if argument.startswith("--x=")]
         assert -2e-7 <= float(x[4:]) <= -1e-7
     else:
         assert given[1] == "--config"
         whole = json.loads(Path(given[2]).read_text())
         assert (whole["layers"], whole["kind"]) == (3, "a b")
+        assert (whole["none"], whole["nesterov"]) == (None, True)
         assert -2e-7 <= whole["x"] <= -1e-7

@@ -75,6 +75,8 @@ class Command:
             files.config.write_bytes(orjson.dumps(whole))
             return [*command, "--config", str(files.config)]
         for name, value in whole.items():
+            if value is None:
+                continue  # as where a flag is not given
             text = str(value)
             # Parsers take what begins with a minus for another flag, even some numbers.
             command += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
