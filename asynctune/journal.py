@@ -280,9 +280,10 @@ class JournalWriter:
 
     def _write(self) -> None:
         if self._lines:
-            self._file.write(b"".join(self._lines))
+            text = b"".join(self._lines)
+            self._lines.clear()  # what cannot be written must not come twice when there is room
+            self._file.write(text)
             self._file.flush()  # a write to the buffer is whole where one to the file may be cut
-            self._lines.clear()
 
 
 def header_line(inputs: Mapping[str, Any]) -> Line:

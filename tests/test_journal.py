@@ -1,6 +1,7 @@
 """The journal's lines and files: round trips, torn tails, foreign files."""
 
 import json
+import resource
 from math import inf, isnan, nan
 
 import pytest
@@ -239,3 +240,18 @@ def test_a_broken_line_that_is_not_the_last_is_named(tmp_path):
     path.write_bytes(WHOLE.replace(b'"idle"', b'"idle'))
     with pytest.raises(JournalError, match=r"line 1 is no JSON: b'\{"):
         list(read_lines(path))
+
+
+def test_lines_that_found_no_room_come_once_at_most(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    writer = JournalWriter(path, durable=True)
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer.append({"t": 0.0, "event": "stop", "trial": 1, "attempt": 0})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9, most))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            writer.commit()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    writer.close()  # when there is room again
+    assert path.read_bytes().count(b"stop") == 1
