@@ -1,9 +1,29 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM: Final = ("No space left on device", "Disk quota exceeded")
+"""What programs say where there is no room."""
+_LITTLE: Final = 16 << 20  # bytes
+
+
+def is_full(folder: Path) -> bool:
+    """Return whether there is so little room in a folder that no program gets far."""
+    return shutil.disk_usage(folder).free < _LITTLE
+
+
+def tells_of_no_room(error: BaseException) -> bool:
+    """Return whether an error says that the disk is full, or the share of it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _NO_ROOM
+    return any(words in str(error) for words in NO_ROOM)
 
 
 @contextmanager

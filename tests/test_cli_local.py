@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from asynctune import files
 from asynctune.experiment import JOURNAL, METADATA
 from asynctune.journal import read_header
 
@@ -136,6 +137,16 @@ def test_when_every_trial_fails(call):
     assert "ArithmeticError: no luck" in done.err
     assert "--stderr" in done.err.splitlines()[-2]
     assert "the same again begins anew" in done.err.splitlines()[-1]
+
+
+def test_a_full_disk_is_told_in_a_line(call, monkeypatch):
+    monkeypatch.setattr(files, "_LITTLE", 1 << 80)
+    done = call(*FEW, "--", "--fail")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "the disk is full; when there is room, the same command goes on" in done.err
+    # Some tell it in words alone.
+    assert files.tells_of_no_room(ValueError("IO error: No space left on device (os error 28)"))
+    assert not files.tells_of_no_room(OSError(2, "No such file", "No space left on device"))
 
 
 def test_mended_the_same_command_begins_anew(call, tmp_path):

@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from asynctune.exceptions import AsynctuneError, AsynctuneWarning
+from asynctune.files import tells_of_no_room
 from asynctune.plugins import load_plugin, plugin_names
 
 _COMMANDS: Final = {
@@ -84,6 +85,10 @@ def main() -> None:
         _fail("interrupted; the same command goes on where this one ended", _INTERRUPTED)
     except BrokenPipeError:
         sys.exit(1)
+    except Exception as error:
+        if not tells_of_no_room(error):
+            raise
+        _fail(f"the disk is full; when there is room, the same command goes on ({error})", 1)
     finally:
         warnings.showwarning = show
 

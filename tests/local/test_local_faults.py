@@ -8,6 +8,7 @@ import anyio
 import pytest
 from trials import LEVELS, Bench, benchmark, descriptors, gone, order, run, script
 
+from asynctune import files
 from asynctune.backends.base import BackendRequest
 from asynctune.backends.local import local_backend, process
 from asynctune.events import Cause, Ended, Failed, Paused, Report, Started
@@ -174,6 +175,36 @@ def test_a_machine_that_starts_no_process(tmp_path, monkeypatch):
     assert isinstance(event, Failed)
     assert event.cause is MACHINE
     assert "cannot be started" in event.message
+
+
+def test_a_full_disk_ends_the_run_and_the_same_goes_on_when_there_is_room(tmp_path, monkeypatch):
+    text = f'{SAVE} report 3 0.5; [ -e "$0.room" ] || exit 1; report 9 0.4'
+    settings = {"method": "RS", "bounds": {"max_trials": 2}}
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_LITTLE", 1 << 80)
+        with pytest.raises(OSError, match="No space left") as caught:
+            run(tmp_path / "e", shell(tmp_path, text), **settings)
+    assert files.tells_of_no_room(caught.value)
+    (tmp_path / "train.sh.room").touch()
+    metadata, lines = run(tmp_path / "e", shell(tmp_path, text), **settings)
+    assert (metadata["stopped_by"], metadata["n_trials"]) == ("max_trials", 2)
+    assert not [line for line in lines if line["event"] == "failed"]
+    starts = [line["from"] for line in lines if line["event"] == "start" and line["attempt"]]
+    assert set(starts) == {3}
+
+
+def test_a_disk_too_full_to_start_a_process_ends_the_run(tmp_path, monkeypatch):
+    def spawn(*arguments, **named):
+        raise OSError(28, "No space left on device")
+
+    settings = {"method": "RS", "bounds": {"max_trials": 2}}
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "spawn", spawn)
+        with pytest.raises(OSError, match="No space left"):
+            run(tmp_path / "e", shell(tmp_path, "report 9 0.5"), **settings)
+    metadata, lines = run(tmp_path / "e", shell(tmp_path, "report 9 0.5"), **settings)
+    assert metadata["n_reports"] == 2
+    assert not [line for line in lines if line["event"] == "failed"]
 
 
 def test_a_machine_without_room_for_a_trials_files(tmp_path):

@@ -1,6 +1,8 @@
 """The lives of attempts: from their start, or from where an earlier tuner has left them."""
 
 import asyncio
+import errno
+import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -16,6 +18,7 @@ from asynctune.backends.local.setup import Setup
 from asynctune.backends.local.verdict import verdict
 from asynctune.events import Cause, CheckpointRemoved, Ended, Event, Failed, Paused, Report, Started
 from asynctune.exceptions import UsageError
+from asynctune.files import is_full, tells_of_no_room
 from asynctune.orders import Expected, Order
 
 _TERM_GRACE: Final = 2.0  # seconds between SIGTERM and SIGKILL, or the grace period if that is less
@@ -192,7 +195,13 @@ class Supervisor:
         await self._follow(attempt, attempt.process)
 
     def _tell_no_start(self, order: Order, error: OSError) -> None:
-        """Tell that the machine has no room for an attempt."""
+        """Tell that the machine has no room for an attempt.
+
+        Raises:
+            OSError: If it is the disk that is full, so that none can be started.
+        """
+        if tells_of_no_room(error):
+            raise error
         message = f"it cannot be started: {error}"
         key = self._clock(), order.trial, order.attempt
         self._put(Failed(*key, Cause.INFRASTRUCTURE, message, order.from_resource))
@@ -206,7 +215,11 @@ class Supervisor:
         self._conclude(attempt, status)
 
     def _conclude(self, attempt: Attempt, status: int | None) -> None:
-        """Tell of what an attempt reported last, and of its end."""
+        """Tell of what an attempt reported last, and of its end.
+
+        Raises:
+            OSError: If it failed, and the disk is full.
+        """
         if status is None:
             status = process.written_status(attempt.files.process)
         self.read(attempt)
@@ -214,7 +227,13 @@ class Supervisor:
             attempt.fault = Cause.PREEMPTION, "it was interrupted before its first report"
         end = attempt.end(status, self._setup.max_resource, process.oom_kills())
         self.forget(attempt)
-        self._put(verdict(end, self._clock()))
+        event = verdict(end, self._clock())
+        if isinstance(event, Failed) and is_full(attempt.files.folder):
+            # What is written of an end is lost as well: when there is room again, it goes on as
+            # after an interruption.
+            attempt.files.interrupted.touch()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._setup.folder))
+        self._put(event)
         if end.command != "stop":  # or the tuner will have its checkpoint discarded
             for trial, size in self._setup.store.keep(end.trial, end.level, attempt.value):
                 self._put(CheckpointRemoved(self._clock(), trial, size))

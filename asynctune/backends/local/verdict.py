@@ -4,11 +4,12 @@ import signal
 from typing import Final, Literal, NamedTuple
 
 from asynctune.events import Cause, Ended, Failed, Paused
+from asynctune.files import NO_ROOM
 
 Command = Literal["", "pause", "stop"]
 WROTE_LAST: Final = "; it wrote last:"  # ends the first line of a message, if others follow
 
-_FULL: Final = ("No space left on device", "Disk quota exceeded", "[Errno 28]")
+_FULL: Final = (*NO_ROOM, "[Errno 28]")
 # Nobody sends these to itself: they come from the kernel, from a person or from a batch system.
 _FROM_OUTSIDE: Final = frozenset(
     {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU}
