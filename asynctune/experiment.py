@@ -468,7 +468,10 @@ def _termination_interrupts() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
         signal.raise_signal(signal.SIGINT)
 
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
+    before: dict[signal.Signals, Any] = {}
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as the shell has it in the background
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before[signal.SIGTERM] = signal.signal(signal.SIGTERM, interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, interrupt)
     try:

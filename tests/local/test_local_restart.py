@@ -305,6 +305,19 @@ def test_an_interrupted_tuner_can_go_on(tmp_path, policy, number):
     assert processes_of(tmp_path) == []
 
 
+def test_a_tuner_in_the_background_can_be_ended(tmp_path):
+    folder = tmp_path / "experiment"
+    settings = {"bounds": {"max_trials": 2}, "options": {"on_interrupt": "stop"}}
+    tuner = TunerProcess(folder, script(tmp_path), seconds=0.1, **settings)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts it there
+    try:
+        tuner.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    tuner.wait_for("started", 2)
+    assert "KeyboardInterrupt" in tuner.end(signal.SIGTERM)[1]
+
+
 @pytest.mark.parametrize("policy", ["pause", "stop"])
 def test_who_was_interrupted_before_the_first_report_trains_again(tmp_path, policy):
     trainable, folder = script(tmp_path, LED), tmp_path / "experiment"
