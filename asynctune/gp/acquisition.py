@@ -14,6 +14,7 @@ from scipy.special import erfcx, ndtr
 from asynctune.gp.arrays import Vector
 
 _LOG_SQRT_2PI = 0.5 * np.log(2.0 * np.pi)
+_SQRT_HALF = np.sqrt(0.5)
 _SQRT_HALF_PI = np.sqrt(0.5 * np.pi)
 # Above this the textbook formula is accurate; below, everything is relative to phi(z).
 _TAIL_BELOW = -1.0
@@ -56,20 +57,36 @@ def log_h(z: Vector) -> Vector:
 def _log_h(z: Vector) -> tuple[Vector, Vector, Vector]:
     """Return ``log h(z)``, ``Phi(z) / h(z)`` and ``phi(z) / h(z)``."""
     tail = z < _TAIL_BELOW
+    if tail.all():
+        return _log_h_far(z)
+    if not tail.any():
+        return _log_h_near(z)
     # Each formula is evaluated everywhere, on arguments at which it is harmless.
-    near = np.where(tail, 0.0, z)
-    density = np.exp(-0.5 * near * near - _LOG_SQRT_2PI)
-    cdf = ndtr(near)
-    h = density + near * cdf
-
-    far = np.where(tail, z, _TAIL_BELOW)
-    mills = _SQRT_HALF_PI * erfcx(far / -np.sqrt(2.0))  # Phi / phi
-    scaled = np.where(far < _SERIES_BELOW, _series(far), 1.0 + far * mills)  # h / phi
+    near = _log_h_near(np.where(tail, 0.0, z))
+    far = _log_h_far(np.where(tail, z, _TAIL_BELOW))
     return (
-        np.where(tail, np.log(scaled) - 0.5 * far * far - _LOG_SQRT_2PI, np.log(h)),
-        np.where(tail, mills / scaled, cdf / h),
-        np.where(tail, 1.0 / scaled, density / h),
+        np.where(tail, far[0], near[0]),
+        np.where(tail, far[1], near[1]),
+        np.where(tail, far[2], near[2]),
     )
+
+
+def _log_h_near(z: Vector) -> tuple[Vector, Vector, Vector]:
+    """Return what `_log_h` does, by the textbook."""
+    density = np.exp(-0.5 * z * z - _LOG_SQRT_2PI)
+    cdf = ndtr(z)
+    h = density + z * cdf
+    return np.log(h), cdf / h, density / h
+
+
+def _log_h_far(z: Vector) -> tuple[Vector, Vector, Vector]:
+    """Return what `_log_h` does for `z` in the tail, where all is relative to phi(z)."""
+    mills = _SQRT_HALF_PI * erfcx(z * -_SQRT_HALF)  # Phi / phi
+    scaled = 1.0 + z * mills  # h / phi
+    deep = z < _SERIES_BELOW
+    if deep.any():
+        scaled = np.where(deep, _series(z), scaled)
+    return np.log(scaled) - 0.5 * z * z - _LOG_SQRT_2PI, mills / scaled, 1.0 / scaled
 
 
 def _series(z: Vector) -> Vector:

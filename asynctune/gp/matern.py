@@ -21,8 +21,9 @@ def squared_distances(A: Matrix, B: Matrix, out: Matrix | None = None) -> Matrix
     """
     out = np.matmul(A, B.T, out=out)
     out *= -2.0
-    out += np.einsum("ij,ij->i", A, A)[:, None]
-    out += np.einsum("ij,ij->i", B, B)[None, :]
+    squares = np.vecdot(A, A)
+    out += squares[:, None]
+    out += squares if B is A else np.vecdot(B, B)
     return np.maximum(out, 0.0, out=out)
 
 

@@ -75,43 +75,41 @@ def decay_terms(
         gamma: Where the curves start, relative to the asymptote's mean if `delta` is 0.
         delta: Between 0 and 1: how much of f is still absent at resource 0.
     """
-    one, one_alpha, one_lam = _kappa(levels, alpha, lam)
-    two, two_alpha, two_lam = _kappa(levels[:, None] + levels[None, :], alpha, lam)
+    n = len(levels)
+    # All that kappa is needed at, at once: these arrays are so small that calls are what costs.
+    at = np.concatenate([levels, np.add.outer(levels, levels).ravel()])
+    ratio = at * (lam / alpha)
+    log_growth = np.log1p(ratio)
+    kappa = np.exp(-alpha * log_growth)
+    slopes = np.empty((2, n + n * n))  # with respect to log alpha and log lam
+    np.multiply(kappa, -alpha * ratio / (1.0 + ratio), out=slopes[1])
+    np.multiply(kappa, -alpha * log_growth, out=slopes[0])
+    slopes[0] -= slopes[1]
+    one, two = kappa[:n], kappa[n:].reshape(n, n)
+    d_one, d_two = slopes[:, :n], slopes[:, n:].reshape(2, n, n)
     left, right = one[:, None], one[None, :]
+    both = left + right
     start = gamma - delta * mu
     excess = two - left * right
 
-    def of_decay(d_one: Vector, d_two: Matrix) -> tuple[Matrix, Matrix, Vector]:
-        d_sum = d_one[:, None] + d_one[None, :]
-        d_product = d_one[:, None] * right + left * d_one[None, :]
-        return -delta * (d_sum - delta * d_two), start**2 * (d_two - d_product), start * d_one
-
-    zero = np.zeros_like(two)
-    d_alpha = of_decay(alpha * one_alpha, alpha * two_alpha)
-    d_lam = of_decay(lam * one_lam, lam * two_lam)
-    d_mu = zero, -2.0 * delta * start * excess, 1.0 - delta * one
-    d_gamma = zero, 2.0 * gamma * start * excess, gamma * one
-    d_delta = (
-        -delta * (left + right - 2.0 * delta * two),
-        -2.0 * delta * mu * start * excess,
-        -delta * mu * one,
-    )
-    derivatives = (d_mu, d_alpha, d_lam, d_gamma, d_delta)
+    d_amplitude, d_offset = np.zeros((2, 5, n, n))
+    d_mean = np.empty((5, n))
+    np.multiply(excess, -2.0 * delta * start, out=d_offset[0])
+    d_mean[0] = 1.0 - delta * one
+    d_left, d_right = d_one[:, :, None], d_one[:, None, :]
+    d_amplitude[1:3] = delta * (delta * d_two - d_left - d_right)
+    d_offset[1:3] = start**2 * (d_two - d_left * right - left * d_right)
+    d_mean[1:3] = start * d_one
+    np.multiply(excess, 2.0 * gamma * start, out=d_offset[3])
+    d_mean[3] = gamma * one
+    d_amplitude[4] = delta * (2.0 * delta * two - both)
+    np.multiply(excess, -2.0 * delta * mu * start, out=d_offset[4])
+    d_mean[4] = (-delta * mu) * one
     return ResourceTerms(
-        1.0 - delta * (left + right - delta * two),
+        1.0 + delta * (delta * two - both),
         start**2 * excess,
-        mu + one * start,
-        np.array([d[0] for d in derivatives]),
-        np.array([d[1] for d in derivatives]),
-        np.array([d[2] for d in derivatives]),
+        mu + start * one,
+        d_amplitude,
+        d_offset,
+        d_mean,
     )
-
-
-def _kappa(
-    r: NDArray[np.float64], alpha: float, lam: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return kappa(r) and its derivatives with respect to alpha and lam."""
-    ratio = r * (lam / alpha)
-    log_growth = np.log1p(ratio)
-    kappa = np.exp(-alpha * log_growth)
-    return kappa, kappa * (ratio / (1.0 + ratio) - log_growth), kappa * (-r / (1.0 + ratio))

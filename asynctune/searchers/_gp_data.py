@@ -57,8 +57,9 @@ def acquisition_resource(data: Data) -> float:
     The rule of BOHB: Falkner, Klein, Hutter, "BOHB: Robust and Efficient Hyperparameter
     Optimization at Scale", ICML 2018, section 3.2.
     """
-    levels, counts = np.unique(data.resources, return_counts=True)
-    trusted = levels[counts >= _TRUSTED_FROM]
+    levels = np.sort(data.resources)
+    apart = _TRUSTED_FROM - 1
+    trusted = levels[apart:][levels[apart:] == levels[: len(levels) - apart]]
     return float(trusted[-1] if len(trusted) else levels[0])
 
 

@@ -13,6 +13,7 @@ from asynctune.gp.fantasies import fantasy_improvement
 from asynctune.gp.improvement import Acquisition, LogImprovement, Surface
 from asynctune.gp.polish import polish
 from asynctune.gp.posterior import Posterior
+from asynctune.searchers._gp_coordinates import Coordinates
 from asynctune.space import Config, ConfigSpace
 
 # Role of the candidates' randomness in seed sequences ("GP").
@@ -57,6 +58,7 @@ class Proposals:
         self._seed = seed
         self._cost = cost
         self._pending = pending
+        self._coordinates = Coordinates(space)
         widths = [columns.stop - columns.start for columns in space.columns.values()]
         self._parameters = np.repeat(np.arange(len(widths)), widths)  # of each column
 
@@ -85,14 +87,15 @@ class Proposals:
         if self._cost is not None:
             acquisition = PerCost(acquisition, self._cost)
         if self._space.size is not None and self._space.size <= _ENUMERATED:
-            configs: list[Config] = [self._space.config_at(i) for i in range(self._space.size)]
-            scores = acquisition.value(self._space.encode(configs))
+            found = self._space.encode([self._space.config_at(i) for i in range(self._space.size)])
+            scores = acquisition.value(found)
         else:
             centres = X[np.argsort(means, kind="stable")]
-            configs, scores = self._search(acquisition, centres, self._rng(_ROLE, k))
+            found, scores = self._search(acquisition, centres, self._rng(_ROLE, k))
         for i in map(int, np.argsort(-scores, kind="stable")):
-            if self._space.key(configs[i]) not in taken:
-                return configs[i]
+            (config,) = self._space.decode(found[i : i + 1])
+            if self._space.key(config) not in taken:
+                return config
         return None
 
     def _fantasises(self, n_pending: int) -> bool:
@@ -109,30 +112,32 @@ class Proposals:
         acquisition: Acquisition,
         observed: NDArray[np.float64],
         rng: np.random.Generator,
-    ) -> tuple[list[Config], NDArray[np.float64]]:
-        """Return configs worth proposing and their scores.
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return encoded configs worth proposing and their scores.
 
         Args:
             acquisition: How much a config is worth trying.
             observed: Encoded observed and pending configs, the best first.
             rng: Source of the candidates.
         """
-        space = self._space
+        coordinates = self._coordinates
         centres = _first_distinct(observed, _CENTRES)
-        spread = space.from_unit(spread_points(_SPREAD, len(space.names), rng))
-        around = space.decode(points_around(centres, _AROUND_EACH, self._parameters, rng))
-        configs = spread + around
-        X = space.encode(configs)
+        spread = coordinates.from_unit(spread_points(_SPREAD, len(self._space.names), rng))
+        around = points_around(centres, _AROUND_EACH, self._parameters, rng)
+        X = np.concatenate([spread, coordinates.nearest(around)])
         scores = acquisition.value(X)
         # Climb from both kinds: the local ones alone would often climb the same hill.
         order = np.argsort(-scores, kind="stable")
         starts = [*order[order < len(spread)][:_CLIMBS], *order[order >= len(spread)][:_CLIMBS]]
-        climbed = space.decode(polish(acquisition, X[starts]))
-        climbed_scores = acquisition.value(space.encode(climbed))
-        return configs + climbed, np.concatenate([scores, climbed_scores])
+        climbed = coordinates.nearest(polish(acquisition, X[starts]))
+        return np.concatenate([X, climbed]), np.concatenate([scores, acquisition.value(climbed)])
 
 
 def _first_distinct(X: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     """Return the first `n` distinct rows of `X`, fewer if there are not so many."""
-    _, first = np.unique(X, axis=0, return_index=True)
-    return X[np.sort(first)[:n]]
+    found: dict[bytes, int] = {}
+    for i, x in enumerate(X):
+        found.setdefault(x.tobytes(), i)
+        if len(found) == n:
+            break
+    return X[list(found.values())]
