@@ -169,7 +169,7 @@ def _load() -> Any:  # noqa: ANN401 - Optuna may not be there
         optuna: Any = import_module("optuna")
     except ImportError:
         raise UsageError(
-            "TPE needs the package optuna; install it with pip install 'asynctune[optuna]'"
+            "TPE needs the package optuna; install it with pip install 'asynctune[tpe]'"
         ) from None
     # It would announce every study, of which there is one a proposal.
     if optuna.logging.get_verbosity() < optuna.logging.WARNING:

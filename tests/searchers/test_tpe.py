@@ -28,7 +28,7 @@ def test_says_what_is_missing(monkeypatch):
 
     monkeypatch.setattr(tpe, "import_module", missing)
     problem = Problem(ConfigSpace({"x": uniform(0, 1)}), 9, 0)
-    with pytest.raises(UsageError, match=r"TPE needs the package optuna; .*asynctune\[optuna\]"):
+    with pytest.raises(UsageError, match=r"TPE needs the package optuna; .*asynctune\[tpe\]"):
         make_method("TPE", problem)
 
 
