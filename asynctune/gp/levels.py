@@ -7,7 +7,7 @@ blocks instead of n cubed, and a posterior at one level needs that block alone.
 
 import numpy as np
 
-from asynctune.gp.arrays import Indices, Vector
+from asynctune.gp.arrays import Indices, Matrix, Vector
 from asynctune.gp.data import Inputs, inputs
 from asynctune.gp.likelihood import NegativeLogPosterior
 from asynctune.gp.model import Model
@@ -94,3 +94,22 @@ class IndependentLogPosterior:
             gradient[d + 3 + rung] += slope[d + 2]
             gradient[d + 3 + n + rung] += slope[d]
         return value, gradient
+
+    def value(self, theta: Vector) -> float:
+        """Return the negative log density at `theta` alone."""
+        z = (theta - self._model.centre) / self._model.sd
+        parts = (p.value(level_parameters(self._model, theta, r)) for r, p in self._parts)
+        return 0.5 * float(z @ z) + sum(parts)
+
+    def curvature(self, theta: Vector) -> Matrix:
+        """Return the Hessian expected at `theta`, shape ``(p, p)``."""
+        model = self._model
+        d, n = model.dimension, len(model.rungs)
+        information = np.diag(model.sd**-2.0)
+        for rung, part in self._parts:
+            own = part.curvature(level_parameters(model, theta, rung))
+            # Parameters of the part, and the ones of this model that move them.
+            into = [*range(d + 3), d + 3 + rung, d + 3 + n + rung]
+            of = [*range(d + 3), d + 2, d]
+            information[np.ix_(into, into)] += own[np.ix_(of, of)]
+        return information

@@ -1,32 +1,36 @@
 """Climbing the acquisition from its best candidates."""
 
 import numpy as np
-from scipy.optimize import minimize
 
 from asynctune.gp.arrays import Matrix, Vector
 from asynctune.gp.improvement import Acquisition
+from asynctune.gp.newton import descend
 
-# More find higher peaks of the acquisition and no better configs: 20 measure no better.
-_MAX_ITERATIONS = 10
+# More find higher peaks of the acquisition and no better configs.
+_EVALUATIONS = 8
+# Lengths of the first step and of the longest one, the cube's sides being 1.
+_RADIUS = 0.2, 0.5
+# What is climbed is a logarithm: a thousandth is not worth another evaluation.
+_LEAST_GAIN = 1e-3
 
 
 def polish(acquisition: Acquisition, X: Matrix) -> Matrix:
-    """Return points of the unit cube at which `acquisition` is higher than at `X`, ``(m, d)``.
+    """Return points of the unit cube where climbing `acquisition` from `X`, ``(m, d)``, has led.
 
-    All points climb at once, by L-BFGS-B on the sum of their values, so that each step costs one
-    batch of predictions.
+    Returns:
+        The highest points seen, and for each the one that would have been next, ``(2 m, d)``.
     """
 
-    def objective(flat: Vector) -> tuple[float, Vector]:
-        value, slope = acquisition.value_with_gradient(flat.reshape(X.shape))
-        return -float(value.sum()), -slope.ravel()
+    def depth(X: Matrix) -> tuple[Vector, Matrix]:
+        value, slope = acquisition.value_with_gradient(X)
+        return -value, -slope
 
-    result = minimize(
-        objective,
-        X.ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0.0, 1.0)] * X.size,
-        options={"maxiter": _MAX_ITERATIONS, "ftol": 1e-4, "gtol": 1e-3},
+    descent = descend(
+        depth,
+        X,
+        (0.0, 1.0),
+        radius=_RADIUS,
+        max_evaluations=_EVALUATIONS,
+        least_gain=_LEAST_GAIN,
     )
-    return np.clip(result.x, 0.0, 1.0).reshape(X.shape)
+    return np.concatenate([descent.X, descent.next])

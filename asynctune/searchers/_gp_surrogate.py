@@ -13,8 +13,12 @@ from asynctune.gp.model import Model
 from asynctune.gp.posterior import Posterior
 from asynctune.gp.targets import TargetScale
 
-# Up to this many observations a fit also starts from the prior, in case the last one got stuck.
-_SECOND_START_UP_TO = 60
+# Up to this many observations fits are whole, and also start from the prior, in case the last one
+# got stuck: evaluations are cheap then, and new observations change much.
+_WHOLE_UP_TO = 40
+# Beyond, a refit is bounded, so that no proposal costs much more than the others. As it knows what
+# curvature to begin with, that is mostly enough; where it is not, the next one goes on.
+_EVALUATIONS = 4
 
 
 class Evidence(NamedTuple):
@@ -78,11 +82,12 @@ def fit_process(
     model: Model, evidence: Evidence, previous: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
     """Return the parameters of a process fitted to the evidence."""
-    starts = [model.centre]
-    if previous is not None:
-        alone = len(evidence.values) > _SECOND_START_UP_TO
-        starts = [previous] if alone else [previous, *starts]
-    return fit(model, evidence.observed(), evidence.targets(), starts)
+    data, targets = evidence.observed(), evidence.targets()
+    if previous is None:
+        return fit(model, data, targets, [model.centre])
+    if len(targets) <= _WHOLE_UP_TO:
+        return fit(model, data, targets, [previous, model.centre])
+    return fit(model, data, targets, [previous], _EVALUATIONS)
 
 
 class SingleProcess:

@@ -4,6 +4,7 @@ import pytest
 from asynctune.gp.cholesky import factorise
 from asynctune.gp.data import inputs
 from asynctune.gp.fit import fit
+from asynctune.gp.levels import IndependentLogPosterior
 from asynctune.gp.likelihood import NegativeLogPosterior
 from asynctune.gp.model import Model
 from asynctune.gp.posterior import Posterior
@@ -92,3 +93,25 @@ def test_factor_adds_jitter_only_if_needed():
     np.testing.assert_allclose(L @ L.T, np.ones((5, 5)), atol=1e-5)
     with pytest.raises(ValueError, match="positive semi-definite"):
         factorise(np.array([[1.0, 9.0], [9.0, 1.0]]))
+
+
+@pytest.mark.parametrize("kernel", [*KERNELS, "independent"])
+def test_a_bounded_fit_gets_nearly_there_from_a_warm_start(kernel, monkeypatch):
+    rng = np.random.default_rng(1)
+    X, r = rng.random((90, 3)), rng.choice([1, 3, 9, 27], 90) / 27
+    y = X[:, 0] ** 2 + 1.5 / (1 + 9 * r) + 0.05 * rng.standard_normal(90)
+    y = (y - y.mean()) / y.std()
+    model = Model(3, kernel, (1 / 27, 3 / 27, 9 / 27, 1.0) if kernel == "independent" else ())
+    density = IndependentLogPosterior if kernel == "independent" else NegativeLogPosterior
+    some, data = (inputs(X[:n], None if kernel is None else r[:n]) for n in (80, 90))
+    before = fit(model, some, y[:80], [model.centre])
+    whole = fit(model, data, y, [before])
+
+    calls = []
+    evaluate = density.__call__
+    monkeypatch.setattr(density, "__call__", lambda *a: (calls.append(1), evaluate(*a))[1])
+    found = fit(model, data, y, [before], 4)
+    assert len(calls) == 4
+    objective = density(model, data, y)
+    assert objective.value(found) < objective.value(whole) + 0.5
+    assert objective.value(found) <= objective.value(before)

@@ -71,6 +71,10 @@ def test_the_sum_over_levels_is_the_whole(levels):
     value, gradient = IndependentLogPosterior(model, data, y)(theta)
     assert value == pytest.approx(whole[0], rel=1e-12)
     np.testing.assert_allclose(gradient, whole[1], rtol=1e-9, atol=1e-9)
+    assert IndependentLogPosterior(model, data, y).value(theta) == pytest.approx(value, rel=1e-12)
+    curvature = IndependentLogPosterior(model, data, y).curvature(theta)
+    expected = NegativeLogPosterior(model, data, y).curvature(theta)
+    np.testing.assert_allclose(curvature, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_the_posterior_of_a_level_is_that_of_the_whole():

@@ -6,6 +6,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from asynctune.gp.data import inputs
 from asynctune.gp.likelihood import NegativeLogPosterior
+from asynctune.gp.matern import matern52, squared_distances
 from asynctune.gp.model import Model
 from asynctune.gp.posterior import Posterior
 
@@ -60,6 +61,51 @@ def test_gradient_agrees_with_finite_differences_in_every_parameter(kernel):
     _, gradient = objective(theta)
     assert np.abs(gradient).min() > 1e-4, "a parameter without influence tests nothing"
     np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("kernel", [*KERNELS, "markov"])
+def test_curvature_is_the_mean_hessian_over_data_that_the_process_would_bring(kernel):
+    model = Model(2, kernel, (1 / 27, 3 / 27, 9 / 27, 1.0))
+    n = 30
+    data, y, theta = problem(model, n)
+    Z, terms, at = data.X / np.exp(theta[:2]), model.terms(theta, data.levels), data.at
+    K = matern52(squared_distances(Z, Z), np.exp(theta[2])) * terms.amplitude[at][:, at]
+    K += terms.offset[at][:, at] + np.exp(theta[3]) * np.eye(n)
+    # Points with that mean and covariance: the mean of a quadratic over them is exact.
+    roots = np.sqrt(n) * np.linalg.cholesky(K).T
+    densities = [
+        NegativeLogPosterior(model, data, terms.mean[at] + sign * root)
+        for root in roots
+        for sign in (1, -1)
+    ]
+
+    def mean_slope(theta):
+        return np.mean([density(theta)[1] for density in densities], axis=0)
+
+    step = 1e-4 * np.eye(len(theta))
+    hessian = [(mean_slope(theta + s) - mean_slope(theta - s)) / 2e-4 for s in step]
+    ours = NegativeLogPosterior(model, data, y).curvature(theta)
+    np.testing.assert_allclose(ours, hessian, rtol=1e-4, atol=1e-5 * np.abs(hessian).max())
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_curvature_of_many_observations_comes_from_an_even_sample(kernel):
+    model = Model(2, kernel)
+    data, y, theta = problem(model, 80)
+    half = data._replace(X=data.X[::2], at=data.at[::2])
+    of_all, of_half = (
+        NegativeLogPosterior(model, d, y[: len(d.at)], with_prior=False).curvature(theta)
+        for d in (data, half)
+    )
+    np.testing.assert_allclose(of_all, 2 * of_half, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_value_alone_is_the_same(kernel):
+    model = Model(3, kernel)
+    data, y, theta = problem(model)
+    objective = NegativeLogPosterior(model, data, y)
+    assert objective.value(theta) == objective(theta)[0]
 
 
 def kappa(r, alpha, lam):
