@@ -8,6 +8,7 @@ nothing if it is complete, and goes on where its journal ends if it is not.
 import gc
 import platform
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -472,7 +473,8 @@ def _termination_interrupts() -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as the shell has it in the background
         before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     before[signal.SIGTERM] = signal.signal(signal.SIGTERM, interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+    # Windows has no SIGHUP, and nohup has it ignored.
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, interrupt)
     try:
         yield
