@@ -32,6 +32,9 @@ Array = NDArray[np.float64]
 TRAIN_TOKENS = 2_088_628
 BPTT = 35
 UNTRAINED = 10.817  # loss of the untrained model; it depends on the order of the vocabulary
+# Of the published configs only one with a longer path was followed to the end; beyond, unless
+# curves were collected there, the surrogate leans on curves whose configs had to be inferred.
+LONGEST_PUBLISHED_PATH = 10.0
 
 # Log effective path, and where the fit of the log of progress less it starts. At the first
 # knot that is 0: short paths buy what the slope at the start says.

@@ -31,7 +31,6 @@ from sims.transformer_wikitext2.collected import (
 )
 from sims.transformer_wikitext2.noise import fit_noise
 from sims.transformer_wikitext2.recorded import EPOCHS, Recorded, Unplaced, unplaced
-from sims.transformer_wikitext2.replay import LONGEST_PUBLISHED_PATH
 from sims.transformer_wikitext2.stored import Surrogate, counts, save
 
 Vector = NDArray[np.float64]
@@ -214,7 +213,7 @@ def fit(recorded: Recorded, theta: Theta | None = None) -> Surrogate:
 
 def reached(recorded: Recorded) -> bool:
     """Return whether enough curves were collected where the best losses are."""
-    return int((collected_paths(recorded) > LONGEST_PUBLISHED_PATH).sum()) >= ENOUGH
+    return int((collected_paths(recorded) > bb.LONGEST_PUBLISHED_PATH).sum()) >= ENOUGH
 
 
 def _used(loss: Matrix) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

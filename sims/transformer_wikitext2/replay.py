@@ -23,9 +23,6 @@ Matrix = NDArray[np.float64]
 
 NAMES = ("lr", "dropout", "batch_size", "momentum", "clip")
 EPOCHS = 40
-# Of the published configs only one with a longer path was followed to the end; beyond, unless
-# curves were collected there, the surrogate leans on curves whose configs had to be inferred.
-LONGEST_PUBLISHED_PATH = 10.0
 # Readings have four decimals, seconds two. Rounding also keeps results the same on machines
 # whose exponentials and matrix products differ in the last bit.
 LOSS_DECIMALS, SECONDS_DECIMALS = 4, 2
@@ -66,7 +63,7 @@ class Wikitext2Blackbox:
         self._weights = arrays["weights"]
         self._noise = float(arrays["noise"])
         self._seconds = arrays["seconds"]
-        self._longest = float(np.maximum(LONGEST_PUBLISHED_PATH, arrays.get("longest_path", 0.0)))
+        self._longest = float(np.maximum(bb.LONGEST_PUBLISHED_PATH, arrays.get("longest_path", 0.0)))
         # By config, then by seed: published curves have one for all seeds.
         self._known: dict[tuple[float, ...], dict[int, _Known]] = {}
         for config, loss, seen, seconds in zip(
