@@ -63,7 +63,8 @@ class Wikitext2Blackbox:
         self._weights = arrays["weights"]
         self._noise = float(arrays["noise"])
         self._seconds = arrays["seconds"]
-        self._longest = float(np.maximum(bb.LONGEST_PUBLISHED_PATH, arrays.get("longest_path", 0.0)))
+        longest = float(arrays.get("longest_path", 0.0))  # of those collected to the end
+        self._longest = max(bb.LONGEST_PUBLISHED_PATH, longest)
         # By config, then by seed: published curves have one for all seeds.
         self._known: dict[tuple[float, ...], dict[int, _Known]] = {}
         for config, loss, seen, seconds in zip(
