@@ -50,6 +50,9 @@ def test_a_report_tells_how_long_was_trained_for(monkeypatch, tmp_path):
     # A tuner that has been stopped: it is there, and says nothing.
     held = [os.open(pipe, os.O_RDWR | os.O_NONBLOCK) for pipe in (wake, answers)]
     monkeypatch.setattr(reporting, "_PATIENCE", 0.5)
+    # Other tests of this process may have waited, and have been told something.
+    monkeypatch.setattr(reporting, "_waited", 0.0)
+    monkeypatch.setattr(reporting, "_told", reporting.Told.GO_ON)
     began = time.monotonic() - 10.0
     monkeypatch.setenv(BEGAN, str(began))
     report(epoch=1, val_loss=1.0)
