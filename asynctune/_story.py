@@ -172,6 +172,9 @@ class Story:
         lasted = readable_time(t - (self._began or 0.0))
         self._say(t, f"runs, after {lasted} of start-up")
         self._ready = None
+        self._note_state()
+
+    def _note_state(self) -> None:
         if self._state == "was starting up":
             self._state = "was running"
 
@@ -179,8 +182,7 @@ class Story:
         status, decision = line["status"], line.get("decision", "continue")
         self._reports[status] += 1
         self._attempt_cost = line["cost"]
-        if self._state == "was starting up":
-            self._state = "was running"
+        self._note_state()
         if self._calm and self._calm[-1]["status"] != status:
             self._flush()
         if status == "running":

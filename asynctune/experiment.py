@@ -53,7 +53,7 @@ from asynctune.workertime import worker_time
 JOURNAL: Final = "journal.jsonl"
 METADATA: Final = "metadata.json"
 RESULTS: Final = "results.parquet"
-_LOCAL: Final = "local"
+LOCAL: Final = "local"  # the backend of this machine
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 1_000_000
 
 
@@ -257,7 +257,7 @@ def _assemble(experiment: Experiment, folder: Path | None = None) -> _Parts:
         folder,
     )
     backend: Backend = load_plugin("asynctune.backends", "backend", experiment.backend)(request)
-    if experiment.backend == _LOCAL and experiment.stopping.max_cost is not None:
+    if experiment.backend == LOCAL and experiment.stopping.max_cost is not None:
         raise UsageError(
             "max_cost bounds what a simulated cluster costs, and this machine has no price; "
             f"got {experiment.stopping.max_cost}"
@@ -351,7 +351,7 @@ def _in_vain(folder: Path) -> bool:
     """Return whether all that was trained for real failed before its first report."""
     metadata = read_metadata(folder) or {}
     counts = metadata.get("n_reports"), metadata.get("n_failed")
-    return metadata.get("backend") == _LOCAL and counts[0] == 0 and bool(counts[1])
+    return metadata.get("backend") == LOCAL and counts[0] == 0 and bool(counts[1])
 
 
 def _lookahead(experiment: Experiment, parts: _Parts) -> int:

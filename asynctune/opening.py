@@ -11,11 +11,10 @@ from typing import Any, Final, Literal, NamedTuple
 from asynctune.benchmark import Benchmark
 from asynctune.cores import available_cores
 from asynctune.exceptions import UsageError
-from asynctune.experiment import Experiment
+from asynctune.experiment import LOCAL, Experiment
 from asynctune.study import StudyPlan, known_random_seed, open_study, tag_of
 from asynctune.trainable import Function, Script, Trainable
 
-_LOCAL: Final = "local"
 _SECONDS: Final = 3600.0
 _WORKERS: Final = 4
 
@@ -115,9 +114,9 @@ def open_experiment(
     if max_wallclock_time is None and bounds and problem.blackbox is None:
         max_wallclock_time = inf
     options = dict(backend_options or {})
-    if settings.get("backend") == _LOCAL:
+    if settings.get("backend") == LOCAL:
         n_workers = default_workers(options) if n_workers is None else n_workers
-        settings.setdefault("profile", _LOCAL)
+        settings.setdefault("profile", LOCAL)
         problem = replace(problem, provenance="")  # it tells of what simulations replay
     plan = StudyPlan(
         tag=tag,
@@ -133,7 +132,7 @@ def open_experiment(
     (experiment,) = plan.experiments()
     folder = results_dir / tag / experiment.name
     complete = not open_study(plan, results_dir)
-    if plan.backend == _LOCAL and not complete:
+    if plan.backend == LOCAL and not complete:
         from asynctune.backends.local.channel import check_free
         from asynctune.backends.local.files import TRIALS
 

@@ -11,7 +11,13 @@ import orjson
 
 from asynctune.benchmark import Benchmark, load_benchmark
 from asynctune.exceptions import UsageError
-from asynctune.experiment import Experiment, benchmark_data, check_folder, scheduler_seed
+from asynctune.experiment import (
+    LOCAL,
+    Experiment,
+    benchmark_data,
+    check_folder,
+    scheduler_seed,
+)
 from asynctune.files import replaced_atomically
 from asynctune.inputs import differences
 from asynctune.methods import REFERENCE_METHODS, method_name
@@ -82,7 +88,7 @@ class StudyPlan:
         """Return what all experiments under the tag share, as JSON values."""
         benchmark = load_benchmark(self.benchmark)
         options = dict(self.backend_options)
-        if self.backend == "local":
+        if self.backend == LOCAL:
             options = {name: value for name, value in options.items() if name in _DECISIVE}
         shared = {
             "tag": self.tag,

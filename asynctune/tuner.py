@@ -352,7 +352,7 @@ class Tuner:
             self._accept(proposal, 0.0, request)
 
     def _accept_if_ready(self) -> None:
-        ready = self._proposer.take(self._now) if self._asked else None
+        ready = self._proposer.take(self._now)
         if ready is not None:
             self._accept(ready.proposal, ready.cost)
 

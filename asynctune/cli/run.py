@@ -11,7 +11,7 @@ import click
 from asynctune.cli import local, options
 from asynctune.cli.display import Reporter, make_reporter
 from asynctune.cli.study import plan_settings
-from asynctune.experiment import JOURNAL, replay_experiment, run_experiment
+from asynctune.experiment import JOURNAL, LOCAL, replay_experiment, run_experiment
 from asynctune.ledger import Ledger
 from asynctune.methods import DEFAULT_METHOD, METHODS
 from asynctune.opening import Opened, open_experiment
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from asynctune.benchmark import Benchmark
 
 _TELL_EVERY: Final = 10.0  # host seconds
-_LOCAL: Final = "local"
 _ENDS: Final = {"exhausted": "ended as no other config was left to try"}
 
 
@@ -85,7 +84,7 @@ def run(
             metadata = run_experiment(experiment, folder, observer=_telling(reporter))
             reporter.progress(experiment.name, metadata["experiment_seconds"], metadata)
             _tell_best(reporter, found(folder, metadata))
-        if experiment.backend == _LOCAL and metadata["best_trial"] is None:
+        if experiment.backend == LOCAL and metadata["best_trial"] is None:
             sys.exit(1)
         return
     if opened.drawn:
@@ -102,7 +101,7 @@ def run(
         raise
     tuned = found(folder, metadata)
     _print_end(tuned, problem)
-    if experiment.backend == _LOCAL:
+    if experiment.backend == LOCAL:
         _print_what_is_left(tuned, problem)
         _print_remarks(opened)
         if tuned.trial is None:
@@ -113,13 +112,13 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of the experiment that the options ask for."""
     settings = plan_settings(given)
     del settings["benchmark"]
-    backend = settings["backend"] or ("simulated" if given["script"] is None else _LOCAL)
+    backend = settings["backend"] or ("simulated" if given["script"] is None else LOCAL)
     settings["backend"] = backend
     settings["backend_options"] |= local.settings_of(given)
-    if backend == _LOCAL:
+    if backend == LOCAL:
         local.check_real(given)
     if settings["profile"] is None:
-        settings["profile"] = _LOCAL if backend == _LOCAL else "sagemaker"
+        settings["profile"] = LOCAL if backend == LOCAL else "sagemaker"
     return settings
 
 
@@ -169,7 +168,7 @@ def _print_rungs(opened: Opened, problem: "Benchmark") -> None:
     rungs = experiment_rungs(opened.experiment)
     if rungs is not None:
         # How fast this machine trains is not known.
-        real = opened.experiment.backend == _LOCAL
+        real = opened.experiment.backend == LOCAL
         rows = rung_table(
             rungs.levels,
             problem.max_resource,
@@ -198,7 +197,7 @@ def _print_end(tuned: Tuned, problem: "Benchmark") -> None:
         f"{f', $ {cost:.2f}' if cost else ''}; "
         f"{_ENDS.get(metadata['stopped_by'], 'ended by ' + metadata['stopped_by'])}"
     )
-    if metadata["provenance"] and metadata["backend"] != _LOCAL:
+    if metadata["provenance"] and metadata["backend"] != LOCAL:
         click.echo(f"data: {metadata['provenance']}")
     click.echo(f"results: {tuned.folder}")
     if tuned.config is not None:
