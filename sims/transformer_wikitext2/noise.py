@@ -12,6 +12,7 @@ Vector = NDArray[np.float64]
 
 # Median of chi squared with one degree of freedom.
 _MEDIAN = 0.4549
+_LEAST = 1e-3  # deviation that is reckoned with in any case
 _LEARNT = 0.3  # backbone's scale from which on something has been learnt
 
 
@@ -28,7 +29,7 @@ def fit_noise(recorded: Recorded, parameters: Vector) -> float:
     """
     pairs = _seeds(recorded) or _resumed(recorded)
     if not pairs:
-        return 1e-3
+        return _LEAST
     distances, errors = [], []
     at = bb.inputs(recorded.configs)
     for i, a, b, first in pairs:
@@ -43,9 +44,9 @@ def fit_noise(recorded: Recorded, parameters: Vector) -> float:
         errors.append((a.sigma[both] ** 2 + b.sigma[both] ** 2) / scale**2)
     distance, error = np.concatenate(distances), np.concatenate(errors)
     if not len(distance):
-        return 1e-3
+        return _LEAST
     variance = (np.median(distance**2) / _MEDIAN - np.median(error)) / 2  # two runs differ
-    return float(np.sqrt(max(variance, 1e-6)))
+    return max(float(np.sqrt(max(variance, 0.0))), _LEAST)
 
 
 Pair = tuple[int, Reading, Reading, int]

@@ -101,6 +101,11 @@ class Recorded(NamedTuple):
         """Which rows were collected, shape ``(n,)``."""
         return np.array([copies[0].collected for copies in self.readings], dtype=bool)
 
+    def collected_runs(self) -> list[tuple[int, Reading]]:
+        """Return each collected curve, and its config's row; several seeds are several curves."""
+        groups = enumerate(self.readings)
+        return [(i, copy) for i, copies in groups for copy in copies if copy.collected]
+
     def only(self, rows: NDArray[np.intp]) -> "Recorded":
         """Return some of the rows, by their numbers."""
         return Recorded(

@@ -14,6 +14,7 @@ from asynctune.exceptions import UsageError
 from sims.blackbox import Curve
 from sims.surrogate import matern52, squared_distances
 from sims.transformer_wikitext2 import backbone as bb
+from sims.transformer_wikitext2.recorded import EPOCHS, NAMES
 
 if TYPE_CHECKING:
     from sims.surrogate import CurveGP
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
-NAMES = ("lr", "dropout", "batch_size", "momentum", "clip")
-EPOCHS = 40
 # Readings have four decimals, seconds two. Rounding also keeps results the same on machines
 # whose exponentials and matrix products differ in the last bit.
 LOSS_DECIMALS, SECONDS_DECIMALS = 4, 2

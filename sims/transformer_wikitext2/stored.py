@@ -92,22 +92,16 @@ def save(recorded: Recorded, surrogate: Surrogate, folder: Path) -> Path:
 
 def counts(recorded: Recorded) -> dict[str, int]:
     """Return how many curves of each source there are; several seeds are several curves."""
-    curves = [copy for copies in recorded.readings if copies[0].collected for copy in copies]
     n_published = int((~recorded.collected).sum())
-    return {PUBLISHED: n_published, **Counter(copy.method for copy in curves)}
+    return {PUBLISHED: n_published, **Counter(copy.method for _, copy in recorded.collected_runs())}
 
 
 def _collected(recorded: Recorded, surrogate: Surrogate) -> dict[str, NDArray[Any]]:
     """Return the collected curves as they were: each seed, and where they ended."""
-    rows = [
-        (i, copy)
-        for i, copies in enumerate(recorded.readings)
-        if copies[0].collected
-        for copy in copies
-    ]
+    rows = recorded.collected_runs()
     expected = {
         i: with_collected_words(_expected(recorded, surrogate, i), surrogate.offset)
-        for i, _ in rows
+        for i in np.flatnonzero(recorded.collected).tolist()
     }
     loss = [_replayed(copy, expected[i]) for i, copy in rows]
     paths = collected_paths(recorded)
@@ -141,7 +135,7 @@ def _seen(copy: Reading) -> NDArray[np.bool_]:
 
 def _expected(recorded: Recorded, surrogate: Surrogate, i: int) -> Vector:
     """Return what the process expects of a recorded config, given its own readings."""
-    one = bb.Inputs(*(part[i] for part in bb.inputs(recorded.configs)))
+    one = bb.Inputs(*(part[0] for part in bb.inputs(recorded.configs[i : i + 1])))
     terms = bb.backbone(surrogate.parameters, one, np.log(np.arange(EPOCHS) + 1.0))
     out: Vector = terms.loss + terms.scale * surrogate.gp.mean_of(i)
     return out
