@@ -189,7 +189,13 @@ class _Dumper(yaml.SafeDumper):
         del data
         return True
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # A name must stand in one line: double quotes write its breaks as escapes.
+        style = '"' if len(f"{text}.".splitlines()) > 1 else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 for _reader in (_Loader, _Dumper):
     for _tag, _pattern, _first in _SCALARS:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asynctune.exceptions import UsageError
@@ -98,6 +98,7 @@ SCALARS = st.one_of(WORDS, st.booleans(), st.integers(), st.floats(allow_nan=Fal
 
 
 @settings(max_examples=50)
+@example({"0": ["0"], "\n": ["a\rb"], "a\u2028": [""]})
 @given(
     st.dictionaries(
         WORDS, st.lists(SCALARS, min_size=1, max_size=5, unique=True), min_size=1, max_size=5
