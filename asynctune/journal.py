@@ -51,11 +51,12 @@ def decode_number(x: float | str) -> float:
 
 def rung_line(why: RungEntry) -> Line:
     """Return what is written of a rung's word on a trial."""
+    level, value, entries, cutoff = why
     return {
-        "level": why.level,
-        "value": encode_number(why.value),
-        "entries": why.entries,
-        "cutoff": None if why.cutoff is None else encode_number(why.cutoff),
+        "level": level,
+        "value": value if isfinite(value) else encode_number(value),
+        "entries": entries,
+        "cutoff": cutoff if cutoff is None or isfinite(cutoff) else encode_number(cutoff),
     }
 
 
@@ -157,20 +158,20 @@ def line_event(line: Mapping[str, Any]) -> Event | None:
 
 def launch_line(now: float, launch: Launch, ready: float | None = None) -> Line:
     """Return the line of a command to start an attempt, whose script will run at `ready`."""
-    order = launch.order
+    (trial, attempt, slot, _, from_resource, until, _), why = launch
     line: Line = {
         "t": now,
         "event": "start",
-        "trial": order.trial,
-        "attempt": order.attempt,
-        "slot": order.slot,
-        "from": order.from_resource,
-        "until": order.until,
+        "trial": trial,
+        "attempt": attempt,
+        "slot": slot,
+        "from": from_resource,
+        "until": until,
     }
     if ready is not None:
         line["ready"] = ready
-    if launch.why is not None:
-        line["rung"] = rung_line(launch.why)
+    if why is not None:
+        line["rung"] = rung_line(why)
     return line
 
 
@@ -208,23 +209,22 @@ def proposal_line(now: float, proposal: Proposal, cost: float, request: Line | N
         now: The time.
         proposal: The proposal.
         cost: Seconds that it took.
-        request: What asks for it, if that has no line of its own because it was answered at once.
+        request: What asks for it, if that has no line of its own because it was answered at once;
+            it becomes the line of both.
     """
-    line: Line = {
-        "t": now,
-        "event": "proposal_ready",
-        "k": proposal.k,
-        "config": None if proposal.config is None else dict(proposal.config),
-        "origin": proposal.origin,
-    }
-    if request is not None:
-        line = request | line
-    if proposal.fit is not None:
+    k, config, fit, origin = proposal
+    line: Line = {"t": now, "event": "proposal_ready", "k": k} if request is None else request
+    line["event"] = "proposal_ready"
+    line["config"] = config if config is None or isinstance(config, dict) else dict(config)
+    line["origin"] = origin
+    if fit is not None:
         line["fit"] = {
-            "parameters": [encode_number(p) for p in proposal.fit.parameters],
-            "observations": proposal.fit.observations,
+            "parameters": [encode_number(p) for p in fit.parameters],
+            "observations": fit.observations,
         }
-    return line | {"cost": cost} if cost else line
+    if cost:
+        line["cost"] = cost
+    return line
 
 
 def line_proposal(line: Mapping[str, Any]) -> Proposal:

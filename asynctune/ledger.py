@@ -204,10 +204,12 @@ class Ledger:
         if isinstance(event, CheckpointRemoved):
             self.trials[event.trial].checkpoint = 0
             return Seen("removed")
-        trial = self._known(event)
-        if event.attempt < trial.attempt or trial.state not in BUSY:
+        number, trials = event.trial, self.trials
+        trial = trials[number] if -1 < number < len(trials) else self._known(event)
+        if event.attempt != trial.attempt:
+            self._known(event)  # an attempt that was never started is an error, an old one is not
             return None
-        return self._change(event, trial)
+        return self._change(event, trial) if trial.state in BUSY else None
 
     def report(self, event: Report) -> Seen | None:  # noqa: C901 - one piece, as it runs so often
         """Take a report, as `observe` does."""
@@ -366,14 +368,14 @@ class Ledger:
         if isinstance(event, Started):
             self._enter(trial, TRANSITIONS[trial.state, word], event.time)
             return _SEEN[trial.state]
-        if self._achieved_nothing(event, trial):
+        if not trial.reports and self._achieved_nothing(event, trial):
             message = "it ended without any report"
             event = Failed(*event[:3], Cause.USER_ERROR, message, trial.checkpoint, event.cost)
             word = "failed"
         if trial.highest >= self.max_resource:
             word = "ended"  # all its results are in: how it comes to its end changes nothing
         after = TRANSITIONS[trial.state, word]
-        self._release(trial, event)
+        self._release(trial, event.time, event.cost)
         self._enter(trial, after, event.time)
         if after is _PAUSED:
             trial.checkpoint = trial.highest if isinstance(event, Ended) else event.resource
@@ -387,23 +389,25 @@ class Ledger:
         return Seen(trial.state, discard=trial.highest < self.max_resource)
 
     def _achieved_nothing(self, event: Paused | Ended | Failed, trial: Trial) -> bool:
-        """Return whether an attempt ended by itself as if in order, but all for nothing."""
-        if trial.reports or trial.state in _HALTING:
+        """Return whether an attempt without reports ended as if in order, but all for nothing."""
+        if trial.state in _HALTING:
             return False
         if isinstance(event, Ended):
             return not trial.highest
         return isinstance(event, Paused) and event.resource <= trial.checkpoint
 
-    def _release(self, trial: Trial, event: Paused | Ended | Failed) -> None:
+    def _release(self, trial: Trial, time: float, cost: float) -> None:
+        slot = trial.slot
         del self.busy[trial.number]
-        heappush(self._free, trial.slot)
-        self._free_since[trial.slot] = event.time
+        heappush(self._free, slot)
+        self._free_since[slot] = time
         trial.slot = -1
-        self.busy_seconds += event.time - trial.since
-        self.cost += event.cost - trial.attempt_cost
-        trial.cost += event.cost
+        self.busy_seconds += time - trial.since
+        self.cost += cost - trial.attempt_cost
+        trial.cost += cost
         trial.attempt_cost = 0.0
-        self._check_bounds()
+        if self.reports >= self._unbounded_reports:
+            self._check_bounds()
 
     def _again(self, trial: Trial, due: float) -> None:
         """Queue another attempt of a trial, at time `due` or later."""

@@ -212,7 +212,11 @@ class Tuner:
                 batch = () if filling else backend.poll(self._now)
                 if batch:
                     continue
-                reason = self._end_due() or await self._fill()
+                reason = self._requested_end
+                if reason is None and self._now >= self._deadline:
+                    reason = "max_wallclock_time"
+                if reason is None:
+                    reason = await self._fill()
                 until = self._until()
                 self._attentive = bool(
                     self._asked or self._idle or self._lookahead or self._requested_end
@@ -230,10 +234,10 @@ class Tuner:
 
     def _until(self) -> float:
         """Return when something is due besides events."""
-        until = self._deadline
+        until, ledger = self._deadline, self.ledger
         # A retry that is due while no worker is free must not be waited for: its time is past.
-        if self.ledger.free > 0:
-            until = min(until, self.ledger.next_due())
+        if (retry := ledger.next_due()) < until and ledger.free > 0:
+            until = retry
         return min(until, self._proposer.due()) if self._asked else until
 
     async def _wait(self, until: float) -> Sequence[Event]:
@@ -288,12 +292,6 @@ class Tuner:
         if number in self._waiters and self.ledger.trials[number].finished:
             self._waiters.pop(number).set()
 
-    def _end_due(self) -> str | None:
-        """Return why the experiment is to end now, whatever the ledger says."""
-        if self._requested_end is None and self._now >= self._deadline:
-            return "max_wallclock_time"
-        return self._requested_end
-
     async def _fill(self) -> str | None:
         """Give every free worker something to do, or note why there is nothing.
 
@@ -304,14 +302,16 @@ class Tuner:
             self._accept_if_ready()
         launches: list[Launch] = []
         reason: WaitReason = "quota"
-        while ledger.free > 0:
-            step = ledger.next(self._now)
+        now, free = self._now, ledger.free
+        while free > 0:
+            step = ledger.next(now)
             if isinstance(step, Launch):
                 ready = self._backend.ready_at(step.order)
-                journal.append(launch_line(self._now, step, ready))
+                journal.append(launch_line(now, step, ready))
                 launches.append(step)
+                free -= 1
             elif isinstance(step, Promise):
-                journal.append(promise_line(self._now, step))
+                journal.append(promise_line(now, step))
             elif isinstance(step, Propose):
                 self._propose(step, ahead=False)
             else:
@@ -339,11 +339,10 @@ class Tuner:
 
     def _propose(self, step: Propose, *, ahead: bool) -> None:
         """Ask for a proposal; one that needs no time is there at once, and in the same line."""
-        request = request_line(self._now, step.k, step.seen, ahead=ahead)
-        snapshot = NO_SNAPSHOT
-        if self._proposer.needs_data:
-            snapshot = self.ledger.scheduler.snapshot()
-        proposal = self._proposer.request(step.k, snapshot, self._now)
+        proposer, now = self._proposer, self._now
+        snapshot = self.ledger.scheduler.snapshot() if proposer.needs_data else NO_SNAPSHOT
+        request = request_line(now, step.k, step.seen, ahead=ahead)
+        proposal = proposer.request(step.k, snapshot, now)
         if proposal is None:
             self._asked = True
             self._journal.append(request)

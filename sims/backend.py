@@ -47,23 +47,24 @@ class _Replay:
     __slots__ = ("levels", "names", "numbers", "source")
 
     def __init__(self, curve: Curve, metric: str) -> None:
-        if metric not in curve.values:
-            names = ", ".join(curve.values) or "nothing"
+        metrics, self.source = curve.values, curve.source
+        if metric not in metrics:
+            names = ", ".join(metrics) or "nothing"
             raise UsageError(f"the blackbox must return the metric {metric!r}; got {names}")
         seconds = np.asarray(curve.seconds, dtype=np.float64)
+        shape = seconds.shape
         columns = [_ZERO, seconds.tobytes()]
-        for name, numbers in curve.values.items():
+        for name, numbers in metrics.items():
             values = np.asarray(numbers, dtype=np.float64)
-            if values.shape != seconds.shape or values.ndim != 1 or not values.size:
+            if values.shape != shape or len(shape) != 1 or not shape[0]:
                 raise UsageError(
-                    f"a curve must have one number a level of its seconds, shape {seconds.shape}, "
+                    f"a curve must have one number a level of its seconds, shape {shape}, "
                     f"and of each metric; got {values.shape} of {name}"
                 )
             columns += (_ZERO, values.tobytes())
-        self.levels = levels = len(seconds)
+        self.levels = levels = shape[0]
         self.numbers: array[float] = array("d", b"".join(columns))
-        self.source = curve.source
-        self.names = tuple(curve.values)
+        self.names = tuple(metrics)
         # NaN fails every comparison; of an increasing sequence only the last can be infinite.
         falters = b"\0" in (seconds[1:] > seconds[:-1]).tobytes()
         if falters or not (self.numbers[1] > 0 and self.numbers[levels] < inf):
@@ -354,8 +355,11 @@ class SimulatedBackend:
         entry = self._running.get(trial)
         if entry is None or entry.attempt != attempt or entry.end <= now:
             return
-        entry.last = entry.level_at(now)
         entry.end, entry.fate = now, fate
+        if entry is self._turn and self._one_by_one:
+            entry.last = entry.level  # it has just reported, and that is all it has done
+            return
+        entry.last = entry.level_at(now)
         if entry is not self._turn:
             self._push(self._next_time(entry), entry)  # and what is on the heap goes stale
 

@@ -193,7 +193,8 @@ class ASHA:
             return Decision("continue", why)
         # Whether a free worker's look for a promotion would come to this very trial.
         topmost = self._promotable is None or self._promotable <= number
-        if self._in_place and topmost and rung.promotes(trial, value):
+        wins = cutoff is not None and value <= cutoff
+        if wins and topmost and self._in_place and rung.promotes(trial, value):
             self._look_at(number)
             self._advance(trial, number + 1)
             return Decision("continue", why)
