@@ -249,28 +249,22 @@ class SimulatedBackend:
         The events of one instant come in the order in which their attempts were started,
         however many batches they come in, so that a restart amid an instant changes nothing.
         """
-        due = self._due()
-        if due > until or due == inf:
+        event = self._next(until)
+        if event is None:
             return ()
-        loop = self._loop
-        now = loop.time()
-        if due > now:
-            if not loop.try_advance(due):
-                return ()
-            now = due
         if self._one_by_one:
-            return (self._pop(),)
-        batch = []
-        while due <= now:
-            batch.append(self._pop())
-            due = self._due()
+            return (event,)
+        batch = [event]
+        now = self._loop.time()
+        while (event := self._next(now)) is not None:
+            batch.append(event)
         return batch
 
     async def events(self, until: float) -> Sequence[Event]:
         """Move the clock to the next events, or to `until`, and return them."""
         loop = self._loop
         while not (batch := self.poll(until)) and loop.time() < until:
-            target = min(self._due(), until)
+            target = min(self._heap[0][0], until) if self._heap else until
             if target == inf:
                 raise DeadlockError(f"no trial will ever report again; {self._describe()}")
             if not loop.try_advance(target):
@@ -382,8 +376,11 @@ class SimulatedBackend:
         else:
             heappush(self._heap, item)
 
-    def _due(self) -> float:
-        """Return when the next event is due; inf if there is none."""
+    def _next(self, until: float) -> Event | None:
+        """Return the next event, having moved the clock to it, and leave a hole on top of the heap.
+
+        None if there is none up to `until`, or if the clock cannot be moved there at once.
+        """
         heap = self._heap
         if self._hole:
             self._hole = False
@@ -392,35 +389,36 @@ class SimulatedBackend:
                 heappop(heap)
             else:
                 heapreplace(heap, (self._next_time(turn), turn.number, turn.key, turn))
-        while heap:
+        while True:
+            if not heap:
+                return None
             time, _, key, entry = heap[0]
             if entry is None or entry.key == key:
-                return time
+                break
             heappop(heap)
-        return inf
-
-    def _pop(self) -> Event:
-        """Return the next event, and leave a hole on top of the heap."""
-        time, _, _, entry = self._heap[0]
+        loop = self._loop
+        if time > until or (time > loop.time() and not loop.try_advance(time)):
+            return None
         self._hole = True
         if entry is None:
             capacity = self._profile.capacity
             assert capacity is not None  # noqa: S101 - only then is there such an entry
             return CapacityChanged(time, capacity, "capacity of the cluster")
-        trial, attempt, level, since = entry.trial, entry.attempt, entry.level, entry.billed_from
+        level, since = entry.level, entry.billed_from
         cost = (time - since) * self._price if time > since else 0.0
-        if level < entry.last:
-            self._turn = entry
-            index = level - entry.from_level
-            entry.level = level = level + 1
-            source = "" if entry.source is None else entry.source[level - 1]
-            names, at = entry.names, entry.stride + level
-            if len(names) == 1:
-                metrics = {names[0]: entry.seconds[at]}
-            else:
-                metrics = dict(zip(names, entry.seconds[at :: entry.stride], strict=True))
-            return _report((time, trial, attempt, index, level, metrics, cost, source, None))
-        return self._over(time, cost, entry)
+        if level >= entry.last:
+            return self._over(time, cost, entry)
+        self._turn = entry
+        index = level - entry.from_level
+        entry.level = level = level + 1
+        source = "" if entry.source is None else entry.source[level - 1]
+        names, at = entry.names, entry.stride + level
+        if len(names) == 1:
+            metrics = {names[0]: entry.seconds[at]}
+        else:
+            metrics = dict(zip(names, entry.seconds[at :: entry.stride], strict=True))
+        report = (time, entry.trial, entry.attempt, index, level, metrics, cost, source, None)
+        return _report(report)
 
     def _over(self, time: float, cost: float, entry: _Attempt) -> Event:
         """Return the last event of an attempt."""
