@@ -79,9 +79,14 @@ class InitialConfigs:
     def _add(self, configs: Sequence[Config]) -> int:
         """Append the configs that are new, and return how many these are."""
         before = len(self._configs)
-        seen, key = self._seen, self.space.key
-        for config in configs:
-            k = key(config)
+        seen = self._seen
+        keys = list(map(self.space.key, configs))
+        distinct = set(keys)
+        if len(distinct) == len(keys) and seen.isdisjoint(distinct):  # as they nearly always are
+            seen |= distinct
+            self._configs += configs
+            return len(keys)
+        for config, k in zip(configs, keys, strict=True):
             if k not in seen:
                 seen.add(k)
                 self._configs.append(config)
