@@ -92,6 +92,16 @@ def event_line(event: Event, seen: Seen) -> Line:  # noqa: C901 - one piece, as 
             if decision.why is not None:
                 line["rung"] = rung_line(decision.why)
         return line
+    if isinstance(event, Paused):  # the next most frequent
+        return {
+            "t": event.time,
+            "event": "paused",
+            "trial": event.trial,
+            "attempt": event.attempt,
+            "resource": event.resource,
+            "cost": event.cost,
+            "state": str(seen.status),
+        }
     if isinstance(event, CapacityChanged):
         return {"t": event.time, "event": "capacity", "n": event.n, "reason": event.reason}
     if isinstance(event, CheckpointRemoved):
@@ -107,9 +117,8 @@ def event_line(event: Event, seen: Seen) -> Line:  # noqa: C901 - one piece, as 
         line["cause"] = str(event.cause)
         # What a script wrote last may be anything, and JSON takes only what UTF-8 can tell.
         line["message"] = event.message.encode(errors="replace").decode()
+        line["resource"] = event.resource
     if not isinstance(event, Started):
-        if not isinstance(event, Ended):
-            line["resource"] = event.resource
         line["cost"] = event.cost
     line["state"] = str(seen.status)
     return line

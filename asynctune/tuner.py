@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from asynctune.backends.base import Backend, Clock
+from asynctune.backends.base import DONE, Backend, Clock
 from asynctune.events import Event, Report
 from asynctune.journal import (
     JournalWriter,
@@ -201,7 +201,7 @@ class Tuner:
         reason = ledger.ended
         while True:
             for event in batch:
-                if (command := self._take(event)) is not None:
+                if (command := self._take(event)) is not DONE:
                     await command
                 if (reason := ledger.ended) is not None:
                     break
@@ -216,7 +216,10 @@ class Tuner:
                 if reason is None and self._now >= self._deadline:
                     reason = "max_wallclock_time"
                 if reason is None:
-                    reason = await self._fill()
+                    for launch in self._fill():
+                        if (command := backend.start(launch.order)) is not DONE:
+                            await command
+                    reason = ledger.ended
                 until = self._until()
                 self._attentive = bool(
                     self._asked or self._idle or self._lookahead or self._requested_end
@@ -258,21 +261,21 @@ class Tuner:
             self._now = max(self._now, min(self._clock(), until))
         return batch
 
-    def _take(self, event: Event) -> Awaitable[None] | None:
-        """Take an event, and return the command that was decided on, yet to be carried out."""
+    def _take(self, event: Event) -> Awaitable[None]:
+        """Take an event, and return the command that was decided on, to be awaited."""
         time = event.time
         if time > self._now:
             self._now = min(time, self._deadline)
             if time > self._deadline:
-                return None  # by then the experiment was over
+                return DONE  # by then the experiment was over
         ledger = self.ledger
         seen = ledger.report(event) if isinstance(event, Report) else ledger.observe(event)
         if seen is None:
-            return None
+            return DONE
         self._journal.append(event_line(event, seen))
         if seen is WENT_ON:
-            return None
-        command: Awaitable[None] | None = None
+            return DONE
+        command = DONE
         decision = seen.decision
         if decision is not None:
             if decision.action == "pause":
@@ -292,10 +295,11 @@ class Tuner:
         if number in self._waiters and self.ledger.trials[number].finished:
             self._waiters.pop(number).set()
 
-    async def _fill(self) -> str | None:
-        """Give every free worker something to do, or note why there is nothing.
+    def _fill(self) -> Sequence[Launch]:
+        """Find every free worker something to do, or note why there is nothing.
 
-        Returns why the experiment is over, if it has come out that it is.
+        Returns what is to be started, which the journal has. It may come out that the experiment
+        is over.
         """
         ledger, journal = self.ledger, self._journal
         if self._asked:
@@ -324,9 +328,7 @@ class Tuner:
         self._note_idle(reason)
         if launches:
             journal.sync()
-        for launch in launches:
-            await self._backend.start(launch.order)
-        return ledger.ended
+        return launches
 
     def _note_idle(self, reason: WaitReason) -> None:
         """Note why workers are idle, if that has changed; `reason` is the free ones'."""

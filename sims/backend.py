@@ -7,7 +7,7 @@ again from the journal.
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from heapq import heappop, heappush, heapreplace
@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import anyio.lowlevel
 import numpy as np
 
-from asynctune.backends.base import BackendRequest, Clock, Fate
+from asynctune.backends.base import DONE, BackendRequest, Clock, Fate
 from asynctune.events import CapacityChanged, Cause, Ended, Event, Failed, Paused, Report
 from asynctune.exceptions import DeadlockError, UsageError, VirtualTimeError
 from asynctune.orders import Expected, Order
@@ -213,23 +213,28 @@ class SimulatedBackend:
         now = self._clock()
         return now + self._startup(order, now)
 
-    async def start(self, order: Order) -> None:
+    def start(self, order: Order) -> Awaitable[None]:
         """Start an attempt."""
         running = self._running.get(order.trial)
         if running is None or running.attempt != order.attempt:
             entry = self._begin(order, self._clock())
             self._push(self._next_time(entry), entry)
+        return DONE
 
-    async def pause(self, trial: int, attempt: int) -> None:
+    def pause(self, trial: int, attempt: int) -> Awaitable[None]:
         """Ask an attempt to save a checkpoint and end."""
         self._halt(trial, attempt, "paused", self._clock())
+        return DONE
 
-    async def stop(self, trial: int, attempt: int) -> None:
+    def stop(self, trial: int, attempt: int) -> Awaitable[None]:
         """Ask an attempt to end."""
         self._halt(trial, attempt, "ended", self._clock())
+        return DONE
 
-    async def discard(self, trial: int) -> None:
-        """Nothing to do: a simulated checkpoint takes no room."""
+    def discard(self, trial: int) -> Awaitable[None]:
+        """Do nothing: a simulated checkpoint takes no room."""
+        del trial
+        return DONE
 
     async def recover(self, expected: Sequence[Expected]) -> Mapping[tuple[int, int], Fate]:
         """Work out again what the attempts of an earlier process were doing."""

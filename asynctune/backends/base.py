@@ -5,7 +5,7 @@ has the effect of once. Events may be delivered more than once, but in order; of
 none may be left out.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -19,6 +19,15 @@ Clock = Callable[[], float]
 """Returns the seconds since the experiment's start."""
 
 Fate = Literal["running", "ended", "unknown"]
+
+
+class _Done:
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+DONE: Final[Awaitable[None]] = _Done()
+"""What a command returns that has been carried out already: awaiting it does nothing."""
 
 
 class Backend(Protocol):
@@ -44,19 +53,22 @@ class Backend(Protocol):
         """
         ...
 
-    async def start(self, order: Order) -> None:
-        """Start an attempt."""
+    def start(self, order: Order) -> Awaitable[None]:
+        """Start an attempt.
+
+        As of every command, what is returned is to be awaited at once, and may be `DONE`.
+        """
         ...
 
-    async def pause(self, trial: int, attempt: int) -> None:
+    def pause(self, trial: int, attempt: int) -> Awaitable[None]:
         """Ask an attempt to save a checkpoint and end; confirmed by `Paused`."""
         ...
 
-    async def stop(self, trial: int, attempt: int) -> None:
+    def stop(self, trial: int, attempt: int) -> Awaitable[None]:
         """Ask an attempt to end; confirmed by `Ended`."""
         ...
 
-    async def discard(self, trial: int) -> None:
+    def discard(self, trial: int) -> Awaitable[None]:
         """Learn that a trial's checkpoint is not wanted any more."""
         ...
 
