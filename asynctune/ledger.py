@@ -346,7 +346,7 @@ class Ledger:
         trial.attempt_cost = 0.0
         number = trial.number
         self.busy[number] = None
-        self._enter(trial, TRANSITIONS[trial.state, "start"], now)
+        self._enter(trial, _STARTING, now)  # it was queued
         config, free_since = self.scheduler.config(number), self._free_since[slot]
         order = Order(
             number, trial.attempt, slot, config, trial.checkpoint, trial.until, free_since
