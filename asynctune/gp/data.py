@@ -35,3 +35,17 @@ def inputs(X: Matrix, resources: Vector | None = None) -> Inputs:
         return Inputs(X, _ONE_LEVEL, np.zeros(len(X), dtype=np.intp))
     levels, at = np.unique(resources, return_inverse=True)
     return Inputs(X, levels, at)
+
+
+def distinct(X: Matrix) -> tuple[Indices, Indices]:
+    """Return where each distinct row of `X` is first, and for each row which one it equals."""
+    numbers: dict[bytes, int] = {}
+    first: list[int] = []
+    which: list[int] = []
+    rows, width = X.tobytes(), X.shape[1] * X.itemsize
+    for i in range(len(X)):
+        number = numbers.setdefault(rows[i * width : (i + 1) * width], len(first))
+        if number == len(first):
+            first.append(i)
+        which.append(number)
+    return np.array(first, dtype=np.intp), np.array(which, dtype=np.intp)

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from asynctune.gp.cholesky import factorise, factorise_triangle, triangle
+from asynctune.gp.triangles import pairs, positions
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_elements_stand_where_they_are_looked_for(n):
+    A = np.asfortranarray(np.random.default_rng(n).random((n, n)))
+    i, j = pairs(n)
+    assert (i >= j).all()
+    np.testing.assert_array_equal(triangle(A), A[i, j])
+    np.testing.assert_array_equal(positions(i, j, n), np.arange(len(i)))
+    np.testing.assert_array_equal(positions(j, i, n), np.arange(len(i)))
+
+
+@pytest.mark.parametrize("rank", [3, 6])
+def test_a_triangle_has_the_factor_of_its_matrix(rank):
+    A = np.random.default_rng(0).standard_normal((6, rank))
+    K = np.asfortranarray(A @ A.T)
+    diagonal = np.arange(6)
+    ours = factorise_triangle(triangle(K), positions(diagonal, diagonal, 6))
+    np.testing.assert_allclose(ours, factorise(K), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(ours @ ours.T, K, atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.full((2, 2), np.nan), -np.eye(2)])
+def test_a_hopeless_triangle_is_refused(bad):
+    with pytest.raises(ValueError, match="a covariance matrix must be"):
+        factorise_triangle(triangle(np.asfortranarray(bad)), np.array([0, 2]))
