@@ -3,13 +3,15 @@
 import math
 
 import numpy as np
-from scipy.linalg.blas import dsyr, dtrsm, dtrsv
-from scipy.linalg.lapack import dpotrf, dpotri, dtpttr, dtrttp
+from scipy.linalg.blas import dsyr, dtrmm, dtrsm, dtrsv
+from scipy.linalg.lapack import dlauum, dpotrf, dtpttr, dtrtri, dtrttp
 
 from asynctune.gp.arrays import Indices, Matrix, Vector
 
 # Relative to the mean of the diagonal. The last one is hopeless data, but still an answer.
 _JITTERS = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)
+# Triangular matrices up to this size are inverted in one go.
+_HALVED_ABOVE = 64
 
 
 def factorise(K: Matrix) -> Matrix:
@@ -71,14 +73,9 @@ def _hopeless(pivot: int, n: int) -> ValueError:
     )
 
 
-def solve_lower(
-    L: Matrix, B: Matrix, *, transposed: bool = False, overwrite: bool = False
-) -> Matrix:
-    """Return ``L^-1 B``, or ``L^-T B`` if `transposed`, for lower triangular `L`.
-
-    If `overwrite`, it takes the place of `B`, provided that this has Fortran order.
-    """
-    return dtrsm(1.0, L, B, lower=1, trans_a=int(transposed), overwrite_b=int(overwrite))
+def solve_lower(L: Matrix, B: Matrix) -> Matrix:
+    """Return ``L^-1 B`` for lower triangular `L`."""
+    return dtrsm(1.0, L, B, lower=1)
 
 
 def solve_lower_vector(L: Matrix, b: Vector, *, transposed: bool = False) -> Vector:
@@ -86,14 +83,39 @@ def solve_lower_vector(L: Matrix, b: Vector, *, transposed: bool = False) -> Vec
     return dtrsv(L, b, lower=1, trans=int(transposed))
 
 
-def invert_factor(L: Matrix) -> Matrix:
-    """Overwrite `L` with the lower triangle of ``(L L^T)^-1``, and return it.
+def invert_lower(L: Matrix) -> Matrix:
+    """Return ``L^-1`` for lower triangular `L`, Fortran order, with zeros above the diagonal.
 
-    Args:
-        L: Lower triangular, ``(n, n)``, Fortran order; what stands above the diagonal stays.
+    By halves, as the products of these are what linear algebra libraries are fastest at; to
+    multiply by the inverse of a few hundred rows is then faster than to solve with `L` as well.
     """
+    n = len(L)
+    if n <= _HALVED_ABOVE:
+        inverse: Matrix = dtrtri(L, lower=1)[0]
+        return inverse
+    inverse = np.zeros((n, n), order="F")
+    h = n // 2
+    first = inverse[:h, :h] = invert_lower(L[:h, :h])
+    second = inverse[h:, h:] = invert_lower(L[h:, h:])
+    below = dtrmm(-1.0, second, L[h:, :h], lower=1)
+    inverse[h:, :h] = dtrmm(1.0, first, below, side=1, lower=1, overwrite_b=1)
+    return inverse
+
+
+def multiply_lower(
+    A: Matrix, B: Matrix, *, transposed: bool = False, overwrite: bool = False
+) -> Matrix:
+    """Return ``A B``, or ``A^T B`` if `transposed`, for lower triangular `A`.
+
+    If `overwrite`, it takes the place of `B`, provided that this has Fortran order.
+    """
+    return dtrmm(1.0, A, B, lower=1, trans_a=int(transposed), overwrite_b=int(overwrite))
+
+
+def invert_factor(L: Matrix) -> Matrix:
+    """Return the lower triangle of ``(L L^T)^-1`` with zeros above, ``(n, n)``, Fortran order."""
     inverse: Matrix
-    inverse, _ = dpotri(L, lower=1, overwrite_c=1)
+    inverse, _ = dlauum(invert_lower(L), lower=1, overwrite_c=1)
     return inverse
 
 

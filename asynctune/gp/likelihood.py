@@ -76,14 +76,18 @@ class NegativeLogPosterior:
         self._apart = points.take(i, axis=1)
         self._apart -= points.take(j, axis=1)
         self._apart *= self._apart
-        i, j = pairs(n)
         self._diagonal = positions(diagonal := np.arange(n), diagonal, n)
-        self._points = positions(which[i], which[j], len(first)) if len(first) < n else None
-        self._levels = at[i] * n_levels + at[j]
+        self._points: Indices | None = None
+        if len(first) < n:
+            own = np.arange(len(first))
+            numbers = positions(own[:, None], own, len(first))
+            self._points = _triangle(numbers.take(which, axis=0).take(which, axis=1))
+        self._levels = _triangle(at[:, None] + n_levels * at)
         # Work arrays: fresh ones of this size would cost as much as what is done with them.
         self._distinct, self._slope = np.empty((2, self._apart.shape[1]))
         self._work = np.empty((2, self._apart.shape[1]))
-        self._kernel, self._covariance, self._amplitude, self._offset = np.empty((4, len(i)))
+        self._kernel, self._covariance = np.empty((2, len(self._levels)))
+        self._amplitude, self._offset = np.empty((2, len(self._levels)))
         self._terms_at: tuple[bytes, ResourceTerms] | None = None
 
     def value(self, theta: Vector) -> float:
@@ -229,3 +233,9 @@ class NegativeLogPosterior:
         inverse = lower + lower.T
         inverse.flat[:: m + 1] *= 0.5
         return derivatives, inverse
+
+
+def _triangle(A: Indices) -> Indices:
+    """Return the lower triangle of a matrix of small numbers; LAPACK's way is the fastest."""
+    packed: Indices = triangle(A.astype(np.float64, order="F")).astype(np.intp)
+    return packed

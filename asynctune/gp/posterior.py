@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asynctune.gp.arrays import Indices, Matrix, Vector
-from asynctune.gp.cholesky import factorise, solve_lower, solve_lower_vector
+from asynctune.gp.cholesky import factorise, invert_lower, multiply_lower, solve_lower_vector
 from asynctune.gp.data import Inputs, distinct
 from asynctune.gp.matern import matern52, squared_distances, with_squares
 from asynctune.gp.model import Model
@@ -132,8 +132,8 @@ class Posterior:
         diagonal = np.einsum("ii->i", covariance)
         diagonal[:n] += model.noise(theta)
         diagonal[n:] += _NUGGET * self._scale
-        self._L = factorise(covariance)
-        observed = self._L[:n, :n]
+        L = factorise(covariance)
+        observed = L[:n, :n]
         half = solve_lower_vector(observed, targets - terms.mean[at[:n]])
         weights = solve_lower_vector(observed, half, transposed=True)
         amplitude, offset = terms.amplitude[here, at], terms.offset[here, at]
@@ -142,6 +142,7 @@ class Posterior:
             self._first, self._Z = np.arange(len(at)), self._Z[row]
             self._amplitude, self._offset = amplitude, offset
             self._weights = np.append(weights, np.zeros(len(at) - n))
+            self._root = invert_lower(L)
             return
 
         # All are at the level of the prediction. In these terms the mean is the same function,
@@ -152,7 +153,7 @@ class Posterior:
         kernel += self._offset
         diagonal = np.einsum("ii->i", kernel)
         diagonal += min(model.noise(theta), _NUGGET * self._scale)
-        self._L = factorise(kernel)
+        self._root = invert_lower(factorise(kernel))
         diagonal[:] = self._prior_variance
         self._between = kernel
 
@@ -178,7 +179,9 @@ class Posterior:
         new = np.flatnonzero(self._first >= before)
         standard = np.zeros((len(self._first), draws.shape[1]), order="F")
         standard[new] = draws[self._first[new] - before]
-        weights: Matrix = self._weights[:, None] + solve_lower(self._L, standard, transposed=True)
+        weights: Matrix = self._weights[:, None] + multiply_lower(
+            self._root, standard, transposed=True, overwrite=True
+        )
         return weights
 
     def means(self, X: Matrix, weights: Matrix | Vector) -> Matrix:
@@ -196,7 +199,7 @@ class Posterior:
         """
         cross = self._cross(self._scaled(X))
         means = self._weighted(cross, weights)
-        half = solve_lower(self._L, cross.T, overwrite=True)
+        half = multiply_lower(self._root, cross.T, overwrite=True)
         return means, np.sqrt(self._variance(half))
 
     def means_of(self, here: Linearised, weights: Matrix | Vector) -> Matrix:
@@ -219,9 +222,9 @@ class Posterior:
         slope = np.empty((len(X), len(self._Z)))
         cross = self._cross(Z, slope)
         slope *= self._amplitude
-        half = solve_lower(self._L, cross.T)
+        half = multiply_lower(self._root, cross.T)
         sd = np.sqrt(self._variance(half))
-        solved = solve_lower(self._L, half, transposed=True, overwrite=True)
+        solved = multiply_lower(self._root, half, transposed=True, overwrite=True)
         d_sd = self._pull_back(slope * solved.T, Z)
         d_sd /= -sd[:, None]
         return Linearised(Z, cross, slope, sd, d_sd)
