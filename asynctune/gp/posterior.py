@@ -157,6 +157,11 @@ class Posterior:
         diagonal[:] = self._prior_variance
         self._between = kernel
 
+    @property
+    def lengthscales(self) -> Vector:
+        """Over which length the process changes, in each coordinate, shape ``(d,)``."""
+        return 1.0 / self._inverse
+
     def mean(self, X: Matrix) -> Vector:
         """Return the posterior mean at points `X`, ``(m, d)``; cheaper than `predict`."""
         return self.means(X, self._weights)
