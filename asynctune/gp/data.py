@@ -33,8 +33,9 @@ def inputs(X: Matrix, resources: Vector | None = None) -> Inputs:
     """
     if resources is None:
         return Inputs(X, _ONE_LEVEL, np.zeros(len(X), dtype=np.intp))
-    levels, at = np.unique(resources, return_inverse=True)
-    return Inputs(X, levels, at)
+    # They are few, so that a set is faster than to sort them all.
+    levels = np.array(sorted(set(resources.tolist())))
+    return Inputs(X, levels, np.searchsorted(levels, resources))
 
 
 def distinct(X: Matrix) -> tuple[Indices, Indices]:
