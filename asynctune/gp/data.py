@@ -40,13 +40,12 @@ def inputs(X: Matrix, resources: Vector | None = None) -> Inputs:
 
 def distinct(X: Matrix) -> tuple[Indices, Indices]:
     """Return where each distinct row of `X` is first, and for each row which one it equals."""
-    numbers: dict[bytes, int] = {}
-    first: list[int] = []
-    which: list[int] = []
-    rows, width = X.tobytes(), X.shape[1] * X.itemsize
-    for i in range(len(X)):
-        number = numbers.setdefault(rows[i * width : (i + 1) * width], len(first))
-        if number == len(first):
-            first.append(i)
-        which.append(number)
-    return np.array(first, dtype=np.intp), np.array(which, dtype=np.intp)
+    n, width = len(X), X.shape[1] * X.itemsize
+    rows = X.tobytes()
+    seen: dict[bytes, int] = {}
+    same = [seen.setdefault(rows[i * width : (i + 1) * width], i) for i in range(n)]
+    at = np.array(same, dtype=np.intp)
+    first = np.array(list(seen.values()), dtype=np.intp)
+    numbers = np.empty(n, dtype=np.intp)
+    numbers[first] = np.arange(len(first))
+    return first, numbers[at]

@@ -80,9 +80,11 @@ class NegativeLogPosterior:
         self._points: Indices | None = None
         if len(first) < n:
             own = np.arange(len(first))
-            numbers = positions(own[:, None], own, len(first))
+            numbers = positions(own[:, None], own, len(first)).astype(np.float64)
             self._points = _triangle(numbers.take(which, axis=0).take(which, axis=1))
-        self._levels = _triangle(at[:, None] + n_levels * at)
+        # Levels are numbered in either order, as what is had for each pair of them is symmetric.
+        levels = at.astype(np.float64)
+        self._levels = _triangle(levels[:, None] + n_levels * levels)
         # Work arrays: fresh ones of this size would cost as much as what is done with them.
         self._distinct, self._slope = np.empty((2, self._apart.shape[1]))
         self._work = np.empty((2, self._apart.shape[1]))
@@ -112,7 +114,7 @@ class NegativeLogPosterior:
         # d value = sum of S * dK - weights . d mean, with S the lower triangle that stands for
         # (K^-1 - weights weights^T) / 2.
         whole = subtract_outer(invert_factor(L), weights)
-        diagonal = np.einsum("ii->i", whole)
+        diagonal = whole.T.reshape(-1)[:: len(whole) + 1]
         diagonal *= 0.5
         S: Vector = triangle(whole)
         gradient = np.empty(len(theta))
@@ -235,7 +237,7 @@ class NegativeLogPosterior:
         return derivatives, inverse
 
 
-def _triangle(A: Indices) -> Indices:
-    """Return the lower triangle of a matrix of small numbers; LAPACK's way is the fastest."""
-    packed: Indices = triangle(A.astype(np.float64, order="F")).astype(np.intp)
+def _triangle(A: Matrix) -> Indices:
+    """Return the triangle of a matrix of whole numbers; LAPACK is the fastest at taking it."""
+    packed: Indices = triangle(A.T).astype(np.intp)
     return packed

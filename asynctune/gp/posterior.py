@@ -129,7 +129,7 @@ class Posterior:
 
         seen = n if reinterpolate else len(at)
         covariance = _at_levels(kernel, terms, row[:seen], at[:seen])
-        diagonal = np.einsum("ii->i", covariance)
+        diagonal = covariance.reshape(-1)[:: seen + 1]
         diagonal[:n] += model.noise(theta)
         diagonal[n:] += _NUGGET * self._scale
         L = factorise(covariance)
@@ -151,7 +151,7 @@ class Posterior:
         self._prior_mean += float(weights @ offset[:n] - self._weights.sum() * self._offset)
         kernel *= self._amplitude
         kernel += self._offset
-        diagonal = np.einsum("ii->i", kernel)
+        diagonal = kernel.reshape(-1)[:: len(kernel) + 1]
         diagonal += min(model.noise(theta), _NUGGET * self._scale)
         self._root = invert_lower(factorise(kernel))
         diagonal[:] = self._prior_variance
@@ -261,7 +261,7 @@ class Posterior:
         return means
 
     def _variance(self, half: Matrix) -> Vector:
-        explained = np.einsum("ij,ij->j", half, half)
+        explained = np.vecdot(half.T, half.T)
         floor = _LEAST_VARIANCE * self._prior_variance
         variance: Vector = np.maximum(self._prior_variance - explained, floor)
         return variance
