@@ -117,9 +117,10 @@ class Posterior:
             terms = model.terms(theta, np.append(inputs.levels, level))
             here = len(inputs.levels)
         self._prior_mean = float(terms.mean[here])
-        self._amplitude: float | Vector = float(terms.amplitude[here, here])
+        self._amplitude: Vector | None = None
+        top_amplitude = float(terms.amplitude[here, here])
         self._offset: float | Vector = float(terms.offset[here, here])
-        self._prior_variance = self._scale * self._amplitude + self._offset
+        self._prior_variance = self._scale * top_amplitude + self._offset
 
         # One row for each distinct point.
         self._first, self._row = first, row = distinct(inputs.X)
@@ -147,12 +148,13 @@ class Posterior:
 
         # All are at the level of the prediction. In these terms the mean is the same function,
         # with other weights and another constant.
-        self._weights = np.bincount(row[:n], weights * amplitude[:n], len(first)) / self._amplitude
+        self._weights = np.bincount(row[:n], weights * amplitude[:n], len(first)) / top_amplitude
         self._prior_mean += float(weights @ offset[:n] - self._weights.sum() * self._offset)
-        kernel *= self._amplitude
+        kernel *= top_amplitude
         kernel += self._offset
         diagonal = kernel.reshape(-1)[:: len(kernel) + 1]
         diagonal += min(model.noise(theta), _NUGGET * self._scale)
+        self._scale *= top_amplitude  # from here on, which `_amplitude` is for otherwise
         self._root = invert_lower(factorise(kernel))
         diagonal[:] = self._prior_variance
         self._between = kernel
@@ -226,7 +228,8 @@ class Posterior:
         Z = self._scaled(X)
         slope = np.empty((len(X), len(self._Z)))
         cross = self._cross(Z, slope)
-        slope *= self._amplitude
+        if self._amplitude is not None:
+            slope *= self._amplitude
         half = multiply_lower(self._root, cross.T)
         sd = np.sqrt(self._variance(half))
         solved = multiply_lower(self._root, half, transposed=True, overwrite=True)
@@ -252,7 +255,8 @@ class Posterior:
     def _cross(self, Z: Matrix, slope: Matrix | None = None) -> Matrix:
         """Return covariances between points `Z` at this level and the inputs, ``(m, n)``."""
         cross = matern52(squared_distances(Z, self._Z), self._scale, slope=slope)
-        cross *= self._amplitude
+        if self._amplitude is not None:
+            cross *= self._amplitude
         cross += self._offset
         return cross
 
