@@ -129,3 +129,10 @@ def triangle(A: Matrix) -> Vector:
     """Return the lower triangle of `A`, Fortran order, as `asynctune.gp.triangles` has it."""
     packed: Vector = dtrttp(A, uplo="L")[0]
     return packed
+
+
+def symmetric(A: Vector, n: int) -> Matrix:
+    """Return the ``(n, n)`` matrix with the triangle `A`, none of whose elements is negative."""
+    lower, _ = dtpttr(n, A, uplo="L")
+    whole: Matrix = np.maximum(lower, lower.T)
+    return whole

@@ -15,13 +15,14 @@ from asynctune.gp.cholesky import (
     invert_factor,
     solve_lower_vector,
     subtract_outer,
+    symmetric,
     triangle,
 )
 from asynctune.gp.data import Inputs, distinct
 from asynctune.gp.matern import matern52, squared_distances, with_squares
 from asynctune.gp.model import Model
 from asynctune.gp.resource import ResourceTerms
-from asynctune.gp.triangles import pairs, positions
+from asynctune.gp.triangles import diagonal_of, pairs
 
 # How many observations the curvature is taken from: it need not be exact.
 _SAMPLE = 40
@@ -76,11 +77,10 @@ class NegativeLogPosterior:
         self._apart = points.take(i, axis=1)
         self._apart -= points.take(j, axis=1)
         self._apart *= self._apart
-        self._diagonal = positions(diagonal := np.arange(n), diagonal, n)
+        self._diagonal = diagonal_of(n)
         self._points: Indices | None = None
         if len(first) < n:
-            own = np.arange(len(first))
-            numbers = positions(own[:, None], own, len(first)).astype(np.float64)
+            numbers = symmetric(np.arange(self._apart.shape[1], dtype=np.float64), len(first))
             self._points = _triangle(numbers.take(which, axis=0).take(which, axis=1))
         # Levels are numbered in either order, as what is had for each pair of them is symmetric.
         levels = at.astype(np.float64)

@@ -294,9 +294,8 @@ def _at_levels(kernel: Matrix, terms: ResourceTerms, row: Indices, at: Indices) 
         row: Which point each observation is at, shape ``(n,)``.
         at: Which level, shape ``(n,)``.
     """
-    covariance = kernel.take(row[:, None] * len(kernel) + row)
+    covariance = kernel.take(row, axis=0).take(row, axis=1)
     if len(terms.mean) > 1:
-        pairs = at[:, None] * len(terms.mean) + at
-        covariance *= terms.amplitude.take(pairs)
-        covariance += terms.offset.take(pairs)
+        covariance *= terms.amplitude.take(at, axis=0).take(at, axis=1)
+        covariance += terms.offset.take(at, axis=0).take(at, axis=1)
     return covariance

@@ -13,12 +13,12 @@ def pairs(n: int) -> tuple[Indices, Indices]:
     columns = np.arange(n)
     lengths = n - columns
     rows = np.arange(n * (n + 1) // 2)
-    rows += np.repeat(columns - positions(columns, columns, n), lengths)
+    rows += np.repeat(columns - diagonal_of(n), lengths)
     return rows, np.repeat(columns, lengths)
 
 
-def positions(i: Indices, j: Indices, n: int) -> Indices:
-    """Return where in the triangle of an ``(n, n)`` matrix its elements at `i` and `j` are."""
-    column = np.minimum(i, j)
-    where: Indices = np.maximum(i, j) + column * (2 * n - 1 - column) // 2
+def diagonal_of(n: int) -> Indices:
+    """Return where in the triangle of an ``(n, n)`` matrix its diagonal is, shape ``(n,)``."""
+    columns = np.arange(n)
+    where: Indices = columns * (2 * n + 1 - columns) // 2
     return where
