@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 from scipy.linalg.blas import dsyr, dtrmm, dtrsm, dtrsv
-from scipy.linalg.lapack import dlauum, dpotrf, dtpttr, dtrtri, dtrttp
+from scipy.linalg.lapack import dlauum, dpotrf, dtrtri
 
 from asynctune.gp.arrays import Indices, Matrix, Vector
+from asynctune.gp.triangles import lower
 
 # Relative to the mean of the diagonal. The last one is hopeless data, but still an answer.
 _JITTERS = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)
@@ -47,9 +48,8 @@ def factorise_triangle(K: Vector, diagonal: Indices) -> Matrix:
         diagonal: Where its diagonal is, shape ``(n,)``.
     """
     level = _level(K[diagonal])
-    factor: Matrix
     for jitter in _JITTERS:
-        factor, _ = dtpttr(len(diagonal), K, uplo="L")
+        factor = lower(K, len(diagonal))
         if jitter:
             factor[np.diag_indices_from(factor)] += jitter * level
         _, info = dpotrf(factor, lower=1, clean=1, overwrite_a=1)
@@ -123,16 +123,3 @@ def subtract_outer(A: Matrix, b: Vector) -> Matrix:
     """Overwrite the lower triangle of `A`, Fortran order, with that of ``A - b b^T``."""
     difference: Matrix = dsyr(-1.0, b, a=A, lower=1, overwrite_a=1)
     return difference
-
-
-def triangle(A: Matrix) -> Vector:
-    """Return the lower triangle of `A`, Fortran order, as `asynctune.gp.triangles` has it."""
-    packed: Vector = dtrttp(A, uplo="L")[0]
-    return packed
-
-
-def symmetric(A: Vector, n: int) -> Matrix:
-    """Return the ``(n, n)`` matrix with the triangle `A`, none of whose elements is negative."""
-    lower, _ = dtpttr(n, A, uplo="L")
-    whole: Matrix = np.maximum(lower, lower.T)
-    return whole

@@ -3,7 +3,7 @@
 Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 5.8, 5.9.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,12 @@ from asynctune.gp.cholesky import (
     invert_factor,
     solve_lower_vector,
     subtract_outer,
-    symmetric,
-    triangle,
 )
 from asynctune.gp.data import Inputs, distinct
 from asynctune.gp.matern import matern52, squared_distances, with_squares
 from asynctune.gp.model import Model
 from asynctune.gp.resource import ResourceTerms
-from asynctune.gp.triangles import diagonal_of, pairs
+from asynctune.gp.triangles import diagonal_of, lower, symmetric, triangle
 
 # How many observations the curvature is taken from: it need not be exact.
 _SAMPLE = 40
@@ -33,6 +31,7 @@ class _Evaluated(NamedTuple):
     """A density, and what its gradient is made of.
 
     Attributes:
+        Z: Distinct points, divided by the lengthscales, shape ``(u, d)``.
         terms: What the resource adds.
         amplitude: Of the levels of each pair of observations; 1 if there is no resource.
         factor: Of the covariance matrix, lower, shape ``(n, n)``.
@@ -40,6 +39,7 @@ class _Evaluated(NamedTuple):
         value: The negative log density.
     """
 
+    Z: Matrix
     terms: ResourceTerms
     amplitude: Vector | float
     factor: Matrix
@@ -72,22 +72,19 @@ class NegativeLogPosterior:
         self._members[np.arange(n), at] = 1.0
         # Symmetric matrices are had as triangles; the kernel's has a row for each distinct point.
         first, which = distinct(inputs.X)
-        i, j = pairs(len(first))
-        points = self._X[first].T
-        self._apart = points.take(i, axis=1)
-        self._apart -= points.take(j, axis=1)
-        self._apart *= self._apart
+        self._distinct = self._X[first]
+        n_pairs = len(first) * (len(first) + 1) // 2
         self._diagonal = diagonal_of(n)
         self._points: Indices | None = None
         if len(first) < n:
-            numbers = symmetric(np.arange(self._apart.shape[1], dtype=np.float64), len(first))
+            numbers = symmetric(np.arange(n_pairs, dtype=np.float64), len(first))
             self._points = _triangle(numbers.take(which, axis=0).take(which, axis=1))
         # Levels are numbered in either order, as what is had for each pair of them is symmetric.
         levels = at.astype(np.float64)
         self._levels = _triangle(levels[:, None] + n_levels * levels)
         # Work arrays: fresh ones of this size would cost as much as what is done with them.
-        self._distinct, self._slope = np.empty((2, self._apart.shape[1]))
-        self._work = np.empty((2, self._apart.shape[1]))
+        work = np.empty((3, n_pairs))
+        self._slope, self._work = work[0], work[1:]
         self._kernel, self._covariance = np.empty((2, len(self._levels)))
         self._amplitude, self._offset = np.empty((2, len(self._levels)))
         self._terms_at: tuple[bytes, ResourceTerms] | None = None
@@ -107,7 +104,7 @@ class NegativeLogPosterior:
             ValueError: If the covariance matrix has no Cholesky factor.
         """
         model, d = self._model, self._model.dimension
-        terms, amplitude, L, half, value = self._evaluate(theta, with_slope=True)
+        Z, terms, amplitude, L, half, value = self._evaluate(theta, with_slope=True)
         noise = model.noise(theta)
         weights = solve_lower_vector(L, half, transposed=True)
 
@@ -119,7 +116,10 @@ class NegativeLogPosterior:
         S: Vector = triangle(whole)
         gradient = np.empty(len(theta))
         gradient[d + 1] = noise * diagonal.sum()
-        by_level = np.bincount(self._levels, S * self._kernel, terms.amplitude.size)
+        if terms.amplitude.size == 1:
+            by_level = np.array([S @ self._kernel])
+        else:
+            by_level = _sums(self._levels, S * self._kernel, terms.amplitude.size)
         gradient[d] = by_level @ terms.amplitude.ravel()
         rows = len(theta) - d - 2
         gradient[d + 2 :] = terms.d_amplitude.reshape(rows, -1) @ by_level
@@ -129,9 +129,9 @@ class NegativeLogPosterior:
             gradient[d + 2 :] += terms.d_offset.reshape(rows, -1) @ sums.ravel()
         S *= amplitude
         if self._points is not None:
-            S = np.bincount(self._points, S, len(self._slope)).astype(np.float64, copy=False)
+            S = _sums(self._points, S, len(self._slope))
         S *= self._slope
-        gradient[:d] = -2.0 * np.exp(-2.0 * theta[:d]) * (self._apart @ S)
+        gradient[:d] = -2.0 * _weighted_squares(lower(S, len(Z)), Z)
 
         if self._with_prior:
             gradient += (theta - model.centre) / model.sd**2
@@ -144,16 +144,17 @@ class NegativeLogPosterior:
         points' with respect to the squared distance, if it is asked for.
         """
         model, at = self._model, self._inputs.at
-        n, d = len(self._targets), model.dimension
+        n = len(self._targets)
         terms = self._terms(theta)
         kernel, covariance = self._kernel, self._covariance
-        squared = np.matmul(np.exp(-2.0 * theta[:d]), self._apart, out=self._distinct)
+        Z = self._distinct * model.inverse_lengthscales(theta)
+        distinct_kernel = triangle(squared_distances(Z, with_squares(Z)).T)
         slope = self._slope if with_slope else None
-        matern52(squared, model.variance(theta), slope=slope, work=self._work)
+        matern52(distinct_kernel, model.variance(theta), slope=slope, work=self._work)
         if self._points is None:
-            np.copyto(kernel, self._distinct)
+            np.copyto(kernel, distinct_kernel)
         else:
-            np.take(self._distinct, self._points, out=kernel, mode="clip")
+            np.take(distinct_kernel, self._points, out=kernel, mode="clip")
         amplitude: Vector | float = 1.0
         if model.resource_kernel is None:
             np.copyto(covariance, kernel)
@@ -169,7 +170,7 @@ class NegativeLogPosterior:
         if self._with_prior:
             z = (theta - model.centre) / model.sd
             value += 0.5 * (z @ z)
-        return _Evaluated(terms, amplitude, L, half, float(value))
+        return _Evaluated(Z, terms, amplitude, L, half, float(value))
 
     def _terms(self, theta: Vector) -> ResourceTerms:
         """Return the terms at `theta`, kept for the next call, which often asks for the same."""
@@ -237,7 +238,20 @@ class NegativeLogPosterior:
         return derivatives, inverse
 
 
+def _weighted_squares(M: Matrix, Z: Matrix) -> Vector:
+    """Return ``sum_ij M_ij (Z_ik - Z_jk)^2`` for each column k of `Z`."""
+    marginals = M.sum(axis=0) + M.sum(axis=1)
+    squares: Vector = marginals @ (Z * Z) - 2.0 * np.vecdot(Z.T, (M @ Z).T)
+    return squares
+
+
 def _triangle(A: Matrix) -> Indices:
     """Return the triangle of a matrix of whole numbers; LAPACK is the fastest at taking it."""
     packed: Indices = triangle(A.T).astype(np.intp)
     return packed
+
+
+def _sums(groups: Indices, values: Vector, n: int) -> Vector:
+    """Return the sum of the values of each of `n` groups."""
+    sums: NDArray[Any] = np.bincount(groups, values, n)
+    return sums

@@ -4,17 +4,28 @@ What is done elementwise costs half of what it does on whole matrices.
 """
 
 import numpy as np
+from scipy.linalg.lapack import dtpttr, dtrttp
 
-from asynctune.gp.arrays import Indices
+from asynctune.gp.arrays import Indices, Matrix, Vector
 
 
-def pairs(n: int) -> tuple[Indices, Indices]:
-    """Return row and column of each element of an ``(n, n)`` matrix's triangle."""
-    columns = np.arange(n)
-    lengths = n - columns
-    rows = np.arange(n * (n + 1) // 2)
-    rows += np.repeat(columns - diagonal_of(n), lengths)
-    return rows, np.repeat(columns, lengths)
+def triangle(A: Matrix) -> Vector:
+    """Return the lower triangle of `A`, ``(n, n)``, Fortran order."""
+    packed: Vector = dtrttp(A, uplo="L")[0]
+    return packed
+
+
+def lower(A: Vector, n: int) -> Matrix:
+    """Return the matrix, ``(n, n)``, with the triangle `A` and zeros above, Fortran order."""
+    L: Matrix = dtpttr(n, A, uplo="L")[0]
+    return L
+
+
+def symmetric(A: Vector, n: int) -> Matrix:
+    """Return the symmetric matrix, ``(n, n)``, with the triangle `A` of no negative numbers."""
+    L = lower(A, n)
+    whole: Matrix = np.maximum(L, L.T)
+    return whole
 
 
 def diagonal_of(n: int) -> Indices:
