@@ -84,7 +84,7 @@ def _log_h_far(z: Vector) -> tuple[Vector, Vector, Vector]:
     scaled = 1.0 + z * mills  # h / phi
     deep = z < _SERIES_BELOW
     if deep.any():
-        scaled = np.where(deep, _series(np.where(deep, z, _SERIES_BELOW)), scaled)
+        scaled[deep] = _series(z[deep])
     return np.log(scaled) - 0.5 * z * z - _LOG_SQRT_2PI, mills / scaled, 1.0 / scaled
 
 
