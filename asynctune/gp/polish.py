@@ -7,9 +7,10 @@ from asynctune.gp.improvement import Acquisition
 from asynctune.gp.newton import descend
 
 # More find higher peaks of the acquisition and no better configs.
-_EVALUATIONS = 5
-# Lengths of the first step and of the longest one, in lengthscales.
-_RADIUS = 0.3, 1.0
+_EVALUATIONS = 6
+# Lengths of the first step and of the longest one, in lengthscales: near the best configs peaks are
+# narrower than these.
+_RADIUS = 0.2, 0.5
 # Lengthscales beyond are taken for these: the cube's sides are 1.
 _LENGTHS = 0.125, 4.0
 # What is climbed is a logarithm: a thousandth is not worth another evaluation.
