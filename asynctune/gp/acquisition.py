@@ -16,8 +16,9 @@ from asynctune.gp.arrays import Vector
 _LOG_SQRT_2PI = 0.5 * np.log(2.0 * np.pi)
 _SQRT_HALF = np.sqrt(0.5)
 _SQRT_HALF_PI = np.sqrt(0.5 * np.pi)
-# Above this the textbook formula is accurate; below, everything is relative to phi(z).
-_TAIL_BELOW = -1.0
+# Below this, all is had relative to phi(z), which is accurate also in the tail; above, where that
+# would overflow in the end, the textbook formula is.
+_TEXTBOOK_FROM = 5.0
 # Below this, 1 + z Phi(z) / phi(z) has lost more digits than its asymptotic series lacks.
 _SERIES_BELOW = -40.0
 
@@ -56,18 +57,16 @@ def log_h(z: Vector) -> Vector:
 
 def _log_h(z: Vector) -> tuple[Vector, Vector, Vector]:
     """Return ``log h(z)``, ``Phi(z) / h(z)`` and ``phi(z) / h(z)``."""
-    tail = z < _TAIL_BELOW
-    if tail.all():
+    near = z > _TEXTBOOK_FROM
+    if not near.any():
         return _log_h_far(z)
-    if not tail.any():
-        return _log_h_near(z)
     # Each formula is evaluated everywhere, on arguments at which it is harmless.
-    near = _log_h_near(np.where(tail, 0.0, z))
-    far = _log_h_far(np.where(tail, z, _TAIL_BELOW))
+    textbook = _log_h_near(np.where(near, z, _TEXTBOOK_FROM))
+    relative = _log_h_far(np.where(near, 0.0, z))
     return (
-        np.where(tail, far[0], near[0]),
-        np.where(tail, far[1], near[1]),
-        np.where(tail, far[2], near[2]),
+        np.where(near, textbook[0], relative[0]),
+        np.where(near, textbook[1], relative[1]),
+        np.where(near, textbook[2], relative[2]),
     )
 
 
@@ -80,12 +79,12 @@ def _log_h_near(z: Vector) -> tuple[Vector, Vector, Vector]:
 
 
 def _log_h_far(z: Vector) -> tuple[Vector, Vector, Vector]:
-    """Return what `_log_h` does for `z` in the tail, where all is relative to phi(z)."""
+    """Return what `_log_h` does for `z` that are not large: all is relative to phi(z)."""
     mills = _SQRT_HALF_PI * erfcx(z * -_SQRT_HALF)  # Phi / phi
     scaled = 1.0 + z * mills  # h / phi
     deep = z < _SERIES_BELOW
     if deep.any():
-        scaled = np.where(deep, _series(z), scaled)
+        scaled[deep] = _series(z[deep])
     return np.log(scaled) - 0.5 * z * z - _LOG_SQRT_2PI, mills / scaled, 1.0 / scaled
 
 

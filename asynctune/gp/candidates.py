@@ -54,7 +54,7 @@ def points_around(centres: Matrix, n: int, parameters: Indices, rng: np.random.G
     c, d = centres.shape
     n_parameters = int(parameters[-1]) + 1
     chosen = rng.random((c, n, n_parameters)) < 0.5
-    np.put_along_axis(chosen, rng.integers(n_parameters, size=(c, n, 1)), values=True, axis=2)
+    chosen.reshape(c * n, -1)[np.arange(c * n), rng.integers(n_parameters, size=c * n)] = True
     moves = chosen[:, :, parameters]
     points = np.repeat(centres[:, None, :], n, axis=1)
     for i, size in enumerate(_STEPS):

@@ -1,21 +1,25 @@
 """Cholesky factors and what is solved with them, on LAPACK directly."""
 
-import numpy as np
-from scipy.linalg.blas import dsyr, dtrsm, dtrsv
-from scipy.linalg.lapack import dpotrf, dpotri
+import math
 
-from asynctune.gp.arrays import Matrix, Vector
+import numpy as np
+from scipy.linalg.blas import dsyr, dtrmm, dtrsm, dtrsv
+from scipy.linalg.lapack import dlauum, dpotrf, dtrtri
+
+from asynctune.gp.arrays import Indices, Matrix, Vector
+from asynctune.gp.triangles import lower
 
 # Relative to the mean of the diagonal. The last one is hopeless data, but still an answer.
 _JITTERS = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)
+# Triangular matrices up to this size are inverted in one go.
+_HALVED_ABOVE = 64
 
 
-def factorise(K: Matrix, out: Matrix | None = None) -> Matrix:
+def factorise(K: Matrix) -> Matrix:
     """Return the lower Cholesky factor of `K`, with the least jitter that makes it exist.
 
     Args:
         K: Symmetric, ``(n, n)``, C order.
-        out: Where to put the factor, ``(n, n)``, Fortran order.
 
     Returns:
         Shape ``(n, n)``, Fortran order, zeros above the diagonal.
@@ -23,10 +27,8 @@ def factorise(K: Matrix, out: Matrix | None = None) -> Matrix:
     Raises:
         ValueError: If `K` is not finite, or far from positive semi-definite.
     """
-    level = float(np.diagonal(K).mean())
-    if not np.isfinite(level):
-        raise ValueError(f"a covariance matrix must be finite; the mean of its diagonal is {level}")
-    factor: Matrix = np.empty_like(K, order="F") if out is None else out
+    level = _level(np.diagonal(K))
+    factor: Matrix = np.empty_like(K, order="F")
     for jitter in _JITTERS:
         # The transpose of a symmetric matrix is as good, and its copy is a straight one.
         np.copyto(factor.T, K)
@@ -35,15 +37,45 @@ def factorise(K: Matrix, out: Matrix | None = None) -> Matrix:
         _, info = dpotrf(factor, lower=1, clean=1, overwrite_a=1)
         if info == 0:
             return factor
-    raise ValueError(
+    raise _hopeless(info, len(K))
+
+
+def factorise_triangle(K: Vector, diagonal: Indices) -> Matrix:
+    """Return what `factorise` does, for a matrix as `asynctune.gp.triangles` has it.
+
+    Args:
+        K: Shape ``(n (n + 1) / 2,)``.
+        diagonal: Where its diagonal is, shape ``(n,)``.
+    """
+    level = _level(K[diagonal])
+    for jitter in _JITTERS:
+        factor = lower(K, len(diagonal))
+        if jitter:
+            factor[np.diag_indices_from(factor)] += jitter * level
+        _, info = dpotrf(factor, lower=1, clean=1, overwrite_a=1)
+        if info == 0:
+            return factor
+    raise _hopeless(info, len(diagonal))
+
+
+def _level(diagonal: Vector) -> float:
+    """Return the mean of a covariance matrix's diagonal, which jitter is measured by."""
+    level = float(diagonal.mean())
+    if not math.isfinite(level):
+        raise ValueError(f"a covariance matrix must be finite; the mean of its diagonal is {level}")
+    return level
+
+
+def _hopeless(pivot: int, n: int) -> ValueError:
+    return ValueError(
         f"a covariance matrix must be positive semi-definite; with jitter {_JITTERS[-1]:g} times "
-        f"the mean of its diagonal the pivot {info} of {len(K)} is still negative"
+        f"the mean of its diagonal the pivot {pivot} of {n} is still negative"
     )
 
 
-def solve_lower(L: Matrix, B: Matrix, *, transposed: bool = False) -> Matrix:
-    """Return ``L^-1 B``, or ``L^-T B`` if `transposed`, for lower triangular `L`."""
-    return dtrsm(1.0, L, B, lower=1, trans_a=int(transposed))
+def solve_lower(L: Matrix, B: Matrix) -> Matrix:
+    """Return ``L^-1 B`` for lower triangular `L`."""
+    return dtrsm(1.0, L, B, lower=1)
 
 
 def solve_lower_vector(L: Matrix, b: Vector, *, transposed: bool = False) -> Vector:
@@ -51,14 +83,39 @@ def solve_lower_vector(L: Matrix, b: Vector, *, transposed: bool = False) -> Vec
     return dtrsv(L, b, lower=1, trans=int(transposed))
 
 
-def invert_factor(L: Matrix) -> Matrix:
-    """Overwrite `L` with the lower triangle of ``(L L^T)^-1``, and return it.
+def invert_lower(L: Matrix) -> Matrix:
+    """Return ``L^-1`` for lower triangular `L`, Fortran order, with zeros above the diagonal.
 
-    Args:
-        L: Lower triangular, ``(n, n)``, Fortran order; what stands above the diagonal stays.
+    By halves, as the products of these are what linear algebra libraries are fastest at; to
+    multiply by the inverse of a few hundred rows is then faster than to solve with `L` as well.
     """
+    n = len(L)
+    if n <= _HALVED_ABOVE:
+        inverse: Matrix = dtrtri(L, lower=1)[0]
+        return inverse
+    inverse = np.zeros((n, n), order="F")
+    h = n // 2
+    first = inverse[:h, :h] = invert_lower(L[:h, :h])
+    second = inverse[h:, h:] = invert_lower(L[h:, h:])
+    below = dtrmm(-1.0, second, L[h:, :h], lower=1)
+    inverse[h:, :h] = dtrmm(1.0, first, below, side=1, lower=1, overwrite_b=1)
+    return inverse
+
+
+def multiply_lower(
+    A: Matrix, B: Matrix, *, transposed: bool = False, overwrite: bool = False
+) -> Matrix:
+    """Return ``A B``, or ``A^T B`` if `transposed`, for lower triangular `A`.
+
+    If `overwrite`, it takes the place of `B`, provided that this has Fortran order.
+    """
+    return dtrmm(1.0, A, B, lower=1, trans_a=int(transposed), overwrite_b=int(overwrite))
+
+
+def invert_factor(L: Matrix) -> Matrix:
+    """Return the lower triangle of ``(L L^T)^-1`` with zeros above, ``(n, n)``, Fortran order."""
     inverse: Matrix
-    inverse, _ = dpotri(L, lower=1, overwrite_c=1)
+    inverse, _ = dlauum(invert_lower(L), lower=1, overwrite_c=1)
     return inverse
 
 

@@ -33,5 +33,19 @@ def inputs(X: Matrix, resources: Vector | None = None) -> Inputs:
     """
     if resources is None:
         return Inputs(X, _ONE_LEVEL, np.zeros(len(X), dtype=np.intp))
-    levels, at = np.unique(resources, return_inverse=True)
-    return Inputs(X, levels, at)
+    # They are few, so that a set is faster than to sort them all.
+    levels = np.array(sorted(set(resources.tolist())))
+    return Inputs(X, levels, np.searchsorted(levels, resources))
+
+
+def distinct(X: Matrix) -> tuple[Indices, Indices]:
+    """Return where each distinct row of `X` is first, and for each row which one it equals."""
+    n, width = len(X), X.shape[1] * X.itemsize
+    rows = X.tobytes()
+    seen: dict[bytes, int] = {}
+    same = [seen.setdefault(rows[i * width : (i + 1) * width], i) for i in range(n)]
+    at = np.array(same, dtype=np.intp)
+    first = np.array(list(seen.values()), dtype=np.intp)
+    numbers = np.empty(n, dtype=np.intp)
+    numbers[first] = np.arange(len(first))
+    return first, numbers[at]

@@ -41,6 +41,11 @@ class Ensemble:
     def __init__(self, members: Sequence[Member]) -> None:
         self._members = [m for m in members if m.weight > 0.0]
 
+    @property
+    def lengthscales(self) -> Vector:
+        """Over which length the first member changes, in each coordinate, shape ``(d,)``."""
+        return self._members[0].posterior.lengthscales
+
     def mean(self, X: Matrix) -> Vector:
         """Return the mean at points `X`, ``(m, d)``."""
         total = np.zeros(len(X))

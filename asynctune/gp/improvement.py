@@ -10,6 +10,11 @@ from asynctune.gp.posterior import Gradient, Prediction
 class Surface(Protocol):
     """What is believed of the metric at each point of the unit cube: a posterior, or several."""
 
+    @property
+    def lengthscales(self) -> Vector:
+        """Over which length it changes, in each coordinate, shape ``(d,)``."""
+        ...
+
     def mean(self, X: Matrix) -> Vector:
         """Return the mean at points `X`, ``(m, d)``."""
         ...

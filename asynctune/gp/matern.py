@@ -3,12 +3,27 @@
 Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 4.17.
 """
 
+import math
+
 import numpy as np
 
 from asynctune.gp.arrays import Matrix
 
 
-def squared_distances(A: Matrix, B: Matrix, out: Matrix | None = None) -> Matrix:
+def with_squares(B: Matrix) -> Matrix:
+    """Return the rows of `B`, ``(m, d)``, each followed by 1 and its squared norm, ``(m, d + 2)``.
+
+    That makes distances, and sums over differences of rows, one matrix product.
+    """
+    m, d = B.shape
+    extended = np.empty((m, d + 2))
+    extended[:, :d] = B
+    extended[:, d] = 1.0
+    np.vecdot(B, B, out=extended[:, d + 1])
+    return extended
+
+
+def squared_distances(A: Matrix, B: Matrix) -> Matrix:
     """Return the squared Euclidean distances between the rows of `A` and those of `B`.
 
     They come from one matrix product, so those below 1e-15 times the squared norms
@@ -16,15 +31,15 @@ def squared_distances(A: Matrix, B: Matrix, out: Matrix | None = None) -> Matrix
 
     Args:
         A: Shape ``(n, d)``, inputs divided by the lengthscales.
-        B: Shape ``(m, d)``, likewise.
-        out: Where to put the result, ``(n, m)``.
+        B: Shape ``(m, d + 2)``, likewise, `with_squares`.
     """
-    out = np.matmul(A, B.T, out=out)
-    out *= -2.0
-    squares = np.vecdot(A, A)
-    out += squares[:, None]
-    out += squares if B is A else np.vecdot(B, B)
-    return np.maximum(out, 0.0, out=out)
+    n, d = A.shape
+    extended = np.empty((n, d + 2))
+    np.multiply(A, -2.0, out=extended[:, :d])
+    np.vecdot(A, A, out=extended[:, d])
+    extended[:, d + 1] = 1.0
+    squared: Matrix = extended @ B.T
+    return np.maximum(squared, 0.0, out=squared)
 
 
 def matern52(
@@ -45,9 +60,8 @@ def matern52(
     t, decay = np.empty((2, *squared.shape)) if work is None else work
     squared *= 5.0
     np.sqrt(squared, out=t)
-    np.negative(t, out=decay)
+    np.subtract(math.log(scale), t, out=decay)
     np.exp(decay, out=decay)
-    decay *= scale
     t += 1.0
     if slope is not None:
         np.multiply(t, decay, out=slope)

@@ -24,6 +24,8 @@ _SUFFICIENT = 1e-4
 _DAMPED_BELOW = 0.2
 # Below this, lengths and curvatures are none.
 _TINY = 1e-100
+# A curvature against which any slope is none.
+_RIGID = 1e200
 
 Objective = Callable[[Matrix], tuple[Vector, Matrix]]
 """Maps points, ``(m, d)``, to values, ``(m,)``, and gradients, ``(m, d)``."""
@@ -84,10 +86,14 @@ def descend(
         better = value_there <= value - _SUFFICIENT * promised
         length = np.sqrt(size)
         longer = np.minimum(np.maximum(reach, 2.0 * length), radius[1])
-        reach = np.where(better, longer, _SHRINK * length)
-        value = np.where(better, value_there, value)
-        X = np.where(better[:, None], to, X)
-        slope = np.where(better[:, None], slope_there, slope)
+        # Mostly all have gone down, and then nothing need be picked.
+        if better.all():
+            reach, value, X, slope = longer, value_there, to, slope_there
+        else:
+            reach = np.where(better, longer, _SHRINK * length)
+            value = np.where(better, value_there, value)
+            X = np.where(better[:, None], to, X)
+            slope = np.where(better[:, None], slope_there, slope)
         to = _next(X, slope, hessian, reach, bounds)
     return Descent(X, value, to)
 
@@ -136,13 +142,16 @@ def _next(
     lower, upper = bounds
     held = np.where(slope > 0.0, lower >= X, upper <= X)
     if held.any():
-        slope = np.where(held, 0.0, slope)
-        out = held[:, :, None] | held[:, None, :]
-        hessian = np.where(out, np.eye(X.shape[1]), hessian)
-    step = np.array([dposv(H, -g)[1] for H, g in zip(hessian, slope, strict=True)])
+        # What is as stiff as that stays where it is, and leaves the others alone.
+        hessian = hessian.copy()
+        hessian.reshape(len(X), -1)[:, :: X.shape[1] + 1][held] = _RIGID
+    step = np.array([dposv(H, g)[1] for H, g in zip(hessian, -slope)])  # noqa: B905
     length = np.sqrt(_dot(step, step))
-    step *= np.minimum(reach / np.maximum(length, _TINY), 1.0)[:, None]
-    inside: Matrix = np.minimum(np.maximum(X + step, lower), upper)
+    if (length > reach).any():
+        step *= np.minimum(reach / np.maximum(length, _TINY), 1.0)[:, None]
+    step += X
+    np.maximum(step, lower, out=step)
+    inside: Matrix = np.minimum(step, upper, out=step)
     return inside
 
 
@@ -155,12 +164,13 @@ def _updated(hessian: NDArray[np.float64], step: Matrix, change: Matrix) -> NDAr
         trust = np.where(low, (1.0 - _DAMPED_BELOW) * along / np.where(low, along - seen, 1.0), 1.0)
         change = trust[:, None] * change + (1.0 - trust)[:, None] * expected
         seen = _dot(step, change)
-    # A start that is where it wants to be has made no step.
     moved = along > _TINY
-    gained = moved / np.where(moved, seen, 1.0)
-    lost = moved / np.where(moved, along, 1.0)
-    updated: NDArray[np.float64] = hessian + _outer(change, change * gained[:, None])
-    updated -= _outer(expected, expected * lost[:, None])
+    if not moved.all():
+        # A start that is where it wants to be has made no step.
+        seen, along = np.where(moved, seen, np.inf), np.where(moved, along, np.inf)
+    updated = _outer(change, change / seen[:, None])
+    updated += hessian
+    updated -= _outer(expected, expected / along[:, None])
     return updated
 
 

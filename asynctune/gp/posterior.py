@@ -21,10 +21,11 @@ from typing import NamedTuple
 import numpy as np
 
 from asynctune.gp.arrays import Indices, Matrix, Vector
-from asynctune.gp.cholesky import factorise, solve_lower, solve_lower_vector
-from asynctune.gp.data import Inputs
-from asynctune.gp.matern import matern52, squared_distances
+from asynctune.gp.cholesky import factorise, invert_lower, multiply_lower, solve_lower_vector
+from asynctune.gp.data import Inputs, distinct
+from asynctune.gp.matern import matern52, squared_distances, with_squares
 from asynctune.gp.model import Model
+from asynctune.gp.resource import ResourceTerms
 
 # A variance is at least this share of the prior's: below, it is rounding error.
 _LEAST_VARIANCE = 1e-12
@@ -60,14 +61,14 @@ class Linearised(NamedTuple):
     """What predictions at `m` points and their gradients need, computed once.
 
     Attributes:
-        X: The points, shape ``(m, d)``.
+        Z: The points, divided by the lengthscales, shape ``(m, d)``.
         cross: Covariances with the inputs, shape ``(m, n)``.
         slope: Their derivatives with respect to the squared distance, shape ``(m, n)``.
         sd: Standard deviations, shape ``(m,)``.
         d_sd: Their gradients, shape ``(m, d)``.
     """
 
-    X: Matrix
+    Z: Matrix
     cross: Matrix
     slope: Matrix
     sd: Vector
@@ -106,10 +107,9 @@ class Posterior:
     ) -> None:
         n, at = len(targets), inputs.at
         self._n_inputs = len(at)
-        self._first = np.arange(len(at))  # of each row of `_Z`, the input that it comes from
-        scale = self._scale = model.variance(theta)
+        self._X = inputs.X
+        self._scale = model.variance(theta)
         self._inverse = model.inverse_lengthscales(theta)
-        Z = (inputs.X - 0.5) * self._inverse
         if model.resource_kernel is None:
             terms = model.terms(theta, inputs.levels)
             here = 0
@@ -117,47 +117,52 @@ class Posterior:
             terms = model.terms(theta, np.append(inputs.levels, level))
             here = len(inputs.levels)
         self._prior_mean = float(terms.mean[here])
-        top_amplitude, top_offset = terms.amplitude[here, here], terms.offset[here, here]
-        self._prior_variance = float(scale * top_amplitude + top_offset)
+        self._amplitude: Vector | None = None
+        top_amplitude = float(terms.amplitude[here, here])
+        self._offset: float | Vector = float(terms.offset[here, here])
+        self._prior_variance = self._scale * top_amplitude + self._offset
 
-        def covariance_of(Z: Matrix, amplitude: Matrix, offset: Matrix) -> Matrix:
-            covariance = matern52(squared_distances(Z, Z), scale)
-            if model.resource_kernel is not None:
-                covariance *= amplitude
-                covariance += offset
-            return covariance
+        # One row for each distinct point.
+        self._first, self._row = first, row = distinct(inputs.X)
+        Z = self._scaled(inputs.X[first])
+        self._Z = with_squares(Z)
+        kernel = matern52(squared_distances(Z, self._Z), self._scale)
 
         seen = n if reinterpolate else len(at)
-        covariance = covariance_of(
-            Z[:seen],
-            terms.amplitude[:, at[:seen]][at[:seen]],
-            terms.offset[:, at[:seen]][at[:seen]],
-        )
-        diagonal = np.einsum("ii->i", covariance)
+        covariance = _at_levels(kernel, terms, row[:seen], at[:seen])
+        diagonal = covariance.reshape(-1)[:: seen + 1]
         diagonal[:n] += model.noise(theta)
-        diagonal[n:] += _NUGGET * scale
-        self._L = factorise(covariance)
-        observed = self._L[:n, :n]
+        diagonal[n:] += _NUGGET * self._scale
+        L = factorise(covariance)
+        observed = L[:n, :n]
         half = solve_lower_vector(observed, targets - terms.mean[at[:n]])
         weights = solve_lower_vector(observed, half, transposed=True)
         amplitude, offset = terms.amplitude[here, at], terms.offset[here, at]
+        self._between: Matrix | None = None
         if not reinterpolate:
-            self._Z, self._amplitude, self._offset = Z, amplitude, offset
+            self._first, self._Z = np.arange(len(at)), self._Z[row]
+            self._amplitude, self._offset = amplitude, offset
             self._weights = np.append(weights, np.zeros(len(at) - n))
+            self._root = invert_lower(L)
             return
 
-        # One row for each distinct point, at the level of the prediction. In these terms the
-        # mean is the same function, with other weights and another constant.
-        first, row = _distinct(inputs.X)
-        self._first = first
-        self._Z = Z[first]
-        self._amplitude = np.full(len(first), top_amplitude)
-        self._offset = np.full(len(first), top_offset)
+        # All are at the level of the prediction. In these terms the mean is the same function,
+        # with other weights and another constant.
         self._weights = np.bincount(row[:n], weights * amplitude[:n], len(first)) / top_amplitude
-        self._prior_mean += float(weights @ offset[:n] - self._weights.sum() * top_offset)
-        known = covariance_of(self._Z, top_amplitude, top_offset)
-        known[np.diag_indices(len(first))] += min(model.noise(theta), _NUGGET * scale)
-        self._L = factorise(known)
+        self._prior_mean += float(weights @ offset[:n] - self._weights.sum() * self._offset)
+        kernel *= top_amplitude
+        kernel += self._offset
+        diagonal = kernel.reshape(-1)[:: len(kernel) + 1]
+        diagonal += min(model.noise(theta), _NUGGET * self._scale)
+        self._scale *= top_amplitude  # from here on, which `_amplitude` is for otherwise
+        self._root = invert_lower(factorise(kernel))
+        diagonal[:] = self._prior_variance
+        self._between = kernel
+
+    @property
+    def lengthscales(self) -> Vector:
+        """Over which length the process changes, in each coordinate, shape ``(d,)``."""
+        return 1.0 / self._inverse
 
     def mean(self, X: Matrix) -> Vector:
         """Return the posterior mean at points `X`, ``(m, d)``; cheaper than `predict`."""
@@ -181,12 +186,16 @@ class Posterior:
         new = np.flatnonzero(self._first >= before)
         standard = np.zeros((len(self._first), draws.shape[1]), order="F")
         standard[new] = draws[self._first[new] - before]
-        weights: Matrix = self._weights[:, None] + solve_lower(self._L, standard, transposed=True)
+        weights: Matrix = self._weights[:, None] + multiply_lower(
+            self._root, standard, transposed=True, overwrite=True
+        )
         return weights
 
     def means(self, X: Matrix, weights: Matrix | Vector) -> Matrix:
         """Return the means with these `weights`, ``(n, S)``, at points `X`; shape ``(m, S)``."""
-        return self._weighted(self._cross(X), weights)
+        if X is self._X and self._between is not None:
+            return self._weighted(self._between, weights)[self._row]
+        return self._weighted(self._cross(self._scaled(X)), weights)
 
     def predict_many(self, X: Matrix, weights: Matrix | Vector) -> tuple[Matrix, Vector]:
         """Return the means with these `weights`, ``(m, S)``, and the standard deviation, ``(m,)``.
@@ -195,9 +204,10 @@ class Posterior:
             X: The points, shape ``(m, d)``.
             weights: Of the inputs, one column a mean, shape ``(n, S)``; or one mean's, ``(n,)``.
         """
-        cross = self._cross(X)
-        half = solve_lower(self._L, cross.T)
-        return self._weighted(cross, weights), np.sqrt(self._variance(half))
+        cross = self._cross(self._scaled(X))
+        means = self._weighted(cross, weights)
+        half = multiply_lower(self._root, cross.T, overwrite=True)
+        return means, np.sqrt(self._variance(half))
 
     def means_of(self, here: Linearised, weights: Matrix | Vector) -> Matrix:
         """Return the means with these `weights`, ``(n, S)``, at the points; shape ``(m, S)``."""
@@ -215,14 +225,17 @@ class Posterior:
 
     def linearise(self, X: Matrix) -> Linearised:
         """Return what predictions at points `X`, ``(m, d)``, and their gradients need."""
+        Z = self._scaled(X)
         slope = np.empty((len(X), len(self._Z)))
-        cross = self._cross(X, slope)
-        slope *= self._amplitude
-        half = solve_lower(self._L, cross.T)
+        cross = self._cross(Z, slope)
+        if self._amplitude is not None:
+            slope *= self._amplitude
+        half = multiply_lower(self._root, cross.T)
         sd = np.sqrt(self._variance(half))
-        solved = solve_lower(self._L, half, transposed=True)
-        d_variance = self._pull_back(slope * (-2.0 * solved.T), X)
-        return Linearised(X, cross, slope, sd, d_variance / (2.0 * sd[:, None]))
+        solved = multiply_lower(self._root, half, transposed=True, overwrite=True)
+        d_sd = self._pull_back(slope * solved.T, Z)
+        d_sd /= -sd[:, None]
+        return Linearised(Z, cross, slope, sd, d_sd)
 
     def slope_of_mean(self, here: Linearised, weights: Matrix | Vector) -> Matrix:
         """Return the gradient of the mean with these weights, shape ``(m, d)``.
@@ -231,13 +244,19 @@ class Posterior:
             here: The points.
             weights: Of the inputs, shape ``(n,)``, or for each point its own, ``(m, n)``.
         """
-        return self._pull_back(here.slope * weights, here.X)
+        return self._pull_back(here.slope * weights, here.Z)
 
-    def _cross(self, X: Matrix, slope: Matrix | None = None) -> Matrix:
-        """Return covariances between points `X` at this level and the inputs, ``(m, n)``."""
-        squared = squared_distances((X - 0.5) * self._inverse, self._Z)
-        cross = matern52(squared, self._scale, slope=slope)
-        cross *= self._amplitude
+    def _scaled(self, X: Matrix) -> Matrix:
+        """Return points `X` divided by the lengthscales; centred, which spares their distances."""
+        Z: Matrix = X - 0.5
+        Z *= self._inverse
+        return Z
+
+    def _cross(self, Z: Matrix, slope: Matrix | None = None) -> Matrix:
+        """Return covariances between points `Z` at this level and the inputs, ``(m, n)``."""
+        cross = matern52(squared_distances(Z, self._Z), self._scale, slope=slope)
+        if self._amplitude is not None:
+            cross *= self._amplitude
         cross += self._offset
         return cross
 
@@ -246,31 +265,37 @@ class Posterior:
         return means
 
     def _variance(self, half: Matrix) -> Vector:
-        explained = np.einsum("ij,ij->j", half, half)
+        explained = np.vecdot(half.T, half.T)
         floor = _LEAST_VARIANCE * self._prior_variance
         variance: Vector = np.maximum(self._prior_variance - explained, floor)
         return variance
 
-    def _pull_back(self, M: Matrix, X: Matrix) -> Matrix:
-        """Return the gradient with respect to `X` of a sum over inputs.
+    def _pull_back(self, M: Matrix, Z: Matrix) -> Matrix:
+        """Return the gradient with respect to the points of a sum over inputs.
 
         Args:
             M: Derivative of each term with respect to the squared distance, ``(m, n)``.
-            X: The points, ``(m, d)``.
+            Z: The points, divided by the lengthscales, ``(m, d)``.
         """
-        Z = (X - 0.5) * self._inverse
-        gradient: Matrix = 2.0 * (Z * M.sum(axis=1)[:, None] - M @ self._Z) * self._inverse
+        d = Z.shape[1]
+        sums = M @ self._Z
+        gradient = Z * sums[:, d : d + 1]
+        gradient -= sums[:, :d]
+        gradient *= 2.0 * self._inverse
         return gradient
 
 
-def _distinct(X: Matrix) -> tuple[Indices, Indices]:
-    """Return where each distinct row of `X` is first, and for each row which one it equals."""
-    numbers: dict[bytes, int] = {}
-    first: list[int] = []
-    which: list[int] = []
-    for i, x in enumerate(X):
-        number = numbers.setdefault(x.tobytes(), len(numbers))
-        if number == len(first):
-            first.append(i)
-        which.append(number)
-    return np.array(first, dtype=np.intp), np.array(which, dtype=np.intp)
+def _at_levels(kernel: Matrix, terms: ResourceTerms, row: Indices, at: Indices) -> Matrix:
+    """Return the covariances between observations, ``(n, n)``.
+
+    Args:
+        kernel: Of the distinct points.
+        terms: Of the levels.
+        row: Which point each observation is at, shape ``(n,)``.
+        at: Which level, shape ``(n,)``.
+    """
+    covariance = kernel.take(row, axis=0).take(row, axis=1)
+    if len(terms.mean) > 1:
+        covariance *= terms.amplitude.take(at, axis=0).take(at, axis=1)
+        covariance += terms.offset.take(at, axis=0).take(at, axis=1)
+    return covariance

@@ -16,7 +16,7 @@ from asynctune.gp.arrays import Indices, Matrix, Vector
 from asynctune.gp.cholesky import factorise, solve_lower, solve_lower_vector
 from asynctune.gp.data import Inputs
 from asynctune.gp.levels import level_parameters, rung_numbers
-from asynctune.gp.matern import matern52, squared_distances
+from asynctune.gp.matern import matern52, squared_distances, with_squares
 from asynctune.gp.model import Model
 
 #: A level takes part from this many observations on.
@@ -103,12 +103,13 @@ def _draws(
     """
     inverse, scale = np.exp(-theta[:d]), float(np.exp(theta[d]))
     A, B = (X - 0.5) * inverse, (points - 0.5) * inverse
-    covariance = matern52(squared_distances(A, A), scale)
+    to_B = with_squares(B)
+    covariance = matern52(squared_distances(A, with_squares(A)), scale)
     covariance[np.diag_indices(len(A))] += np.exp(theta[d + 1])
     L = factorise(covariance)
-    half = solve_lower(L, matern52(squared_distances(A, B), scale))
+    half = solve_lower(L, matern52(squared_distances(A, to_B), scale))
     mean = theta[d + 2] + solve_lower_vector(L, targets - theta[d + 2]) @ half
-    left = matern52(squared_distances(B, B), scale) - half.T @ half
+    left = matern52(squared_distances(B, to_B), scale) - half.T @ half
     left[np.diag_indices(len(B))] += _NUGGET * scale
     root = factorise(left)
     drawn: Matrix = mean + rng.standard_normal((_DRAWS, len(B))) @ root.T

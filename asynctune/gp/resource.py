@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 
 from asynctune.gp.arrays import Matrix, Vector
 
+# For each parameter whether kappa itself or which of its slopes its derivatives are made of.
+_OF_EACH = np.array([0, 1, 2, 0, 0])
+
 
 class ResourceTerms(NamedTuple):
     """The terms above on a table of `L` resource levels, with their derivatives.
@@ -77,38 +80,45 @@ def decay_terms(
     """
     n = len(levels)
     # All that kappa is needed at, at once: these arrays are so small that calls are what costs.
-    at = np.concatenate([levels, np.add.outer(levels, levels).ravel()])
+    at = np.concatenate([levels, (levels[:, None] + levels).ravel()])
     ratio = at * (lam / alpha)
     log_growth = np.log1p(ratio)
-    kappa = np.exp(-alpha * log_growth)
-    slopes = np.empty((2, n + n * n))  # with respect to log alpha and log lam
-    np.multiply(kappa, -alpha * ratio / (1.0 + ratio), out=slopes[1])
-    np.multiply(kappa, -alpha * log_growth, out=slopes[0])
-    slopes[0] -= slopes[1]
-    one, two = kappa[:n], kappa[n:].reshape(n, n)
-    d_one, d_two = slopes[:, :n], slopes[:, n:].reshape(2, n, n)
-    left, right = one[:, None], one[None, :]
-    both = left + right
+    # kappa, and its slopes with respect to log alpha and log lam.
+    kappas = np.empty((3, n + n * n))
+    kappa = np.exp(-alpha * log_growth, out=kappas[0])
+    ratio /= 1.0 + ratio
+    ratio *= -alpha
+    np.multiply(kappa, ratio, out=kappas[2])
+    log_growth *= -alpha
+    log_growth -= ratio
+    np.multiply(kappa, log_growth, out=kappas[1])
+    ones, twos = kappas[:, :n], kappas[:, n:].reshape(3, n, n)
+    left, right = ones[:, :, None], ones[:, None, :]
     start = gamma - delta * mu
-    excess = two - left * right
 
-    d_amplitude, d_offset = np.zeros((2, 5, n, n))
-    d_mean = np.empty((5, n))
-    np.multiply(excess, -2.0 * delta * start, out=d_offset[0])
-    d_mean[0] = 1.0 - delta * one
-    d_left, d_right = d_one[:, :, None], d_one[:, None, :]
-    d_amplitude[1:3] = delta * (delta * d_two - d_left - d_right)
-    d_offset[1:3] = start**2 * (d_two - d_left * right - left * d_right)
-    d_mean[1:3] = start * d_one
-    np.multiply(excess, 2.0 * gamma * start, out=d_offset[3])
-    d_mean[3] = gamma * one
-    d_amplitude[4] = delta * (2.0 * delta * two - both)
-    np.multiply(excess, -2.0 * delta * mu * start, out=d_offset[4])
-    d_mean[4] = (-delta * mu) * one
+    # The part of A that hangs on delta, over delta, and its slopes.
+    shares = delta * twos
+    shares -= left
+    shares -= right
+    # The part of B that hangs on kappa, and its slopes: of the product by the rule for products.
+    products = left * right[0]
+    products[1:] += left[0] * right[1:]
+    excesses = twos - products
+    d_amplitude = np.zeros((5, n, n))
+    np.multiply(shares[1:], delta, out=d_amplitude[1:3])
+    np.multiply(shares[0] + delta * twos[0], delta, out=d_amplitude[4])
+    by_start = 2.0 * start
+    factors = np.array(
+        [-delta * by_start, start**2, start**2, gamma * by_start, -delta * mu * by_start]
+    )
+    d_offset = excesses[_OF_EACH] * factors[:, None, None]
+    factors = np.array([-delta, start, start, gamma, -delta * mu])
+    d_mean = ones[_OF_EACH] * factors[:, None]
+    d_mean[0] += 1.0
     return ResourceTerms(
-        1.0 + delta * (delta * two - both),
-        start**2 * excess,
-        mu + start * one,
+        1.0 + delta * shares[0],
+        start**2 * excesses[0],
+        mu + start * ones[0],
         d_amplitude,
         d_offset,
         d_mean,

@@ -9,6 +9,7 @@ dropped. (The bad half alone is warped in the same spirit in Song et al., "The V
 Process Bandit Algorithm", 2024, section 3.1.)
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -37,15 +38,19 @@ class TargetScale(NamedTuple):
         A diverged trial (infinite value) gets the worst target among the finite values,
         or 0 where all are infinite.
         """
-        targets = (self._compressed(values) - self.mean) / self.sd
         finite = np.isfinite(values)
+        if finite.all():
+            return self._of_finite(values)
+        targets = self._of_finite(np.where(finite, values, self.knee))
         targets[~finite] = targets[finite].max() if finite.any() else 0.0
         return targets
 
-    def _compressed(self, values: Vector) -> Vector:
-        units = (np.where(np.isfinite(values), values, self.knee) - self.knee) / self.unit
-        compressed: Vector = np.where(units > 0.0, np.log1p(np.maximum(units, 0.0)), units)
-        return compressed
+    def _of_finite(self, values: Vector) -> Vector:
+        targets = (values - self.knee) / self.unit
+        np.log1p(targets, out=targets, where=targets > 0.0)
+        targets -= self.mean
+        targets /= self.sd
+        return targets
 
 
 def target_scale(values: Vector) -> TargetScale:
@@ -59,14 +64,16 @@ def target_scale(values: Vector) -> TargetScale:
     # The lower median is a value that occurs; where most trials diverged, it is the worst.
     knee = float(min(np.sort(values)[(len(values) - 1) // 2], finite.max()))
     unit = _spread(knee - finite[finite <= knee]) or _spread(finite[finite > knee] - knee) or 1.0
-    scale = TargetScale(knee, unit, 0.0, 1.0)
-    targets = scale.targets(values)
-    sd = float(targets.std())
-    return scale._replace(mean=float(targets.mean()), sd=sd if sd > 0.0 else 1.0)
+    targets = TargetScale(knee, unit, 0.0, 1.0).targets(values)
+    mean = float(targets.mean())
+    targets -= mean
+    sd = math.sqrt(float(targets @ targets) / len(targets))
+    return TargetScale(knee, unit, mean, sd if sd > 0.0 else 1.0)
 
 
 def _spread(deviations: Vector) -> float:
     """Return the root mean square of non-negative `deviations`, safe against overflow."""
     if not deviations.size or not (largest := deviations.max()) > 0.0:
         return 0.0
-    return float(largest * np.sqrt(np.mean((deviations / largest) ** 2)))
+    shares = deviations / largest
+    return float(largest) * math.sqrt(float(shares @ shares) / len(shares))

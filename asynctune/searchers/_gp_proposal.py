@@ -91,7 +91,9 @@ class Proposals:
             scores = acquisition.value(found)
         else:
             centres = X[np.argsort(means, kind="stable")]
-            found, scores = self._search(acquisition, centres, self._rng(_ROLE, k))
+            found, scores = self._search(
+                acquisition, centres, surface.lengthscales, self._rng(_ROLE, k)
+            )
         for i in map(int, np.argsort(-scores, kind="stable")):
             (config,) = self._space.decode(found[i : i + 1])
             if self._space.key(config) not in taken:
@@ -111,6 +113,7 @@ class Proposals:
         self,
         acquisition: Acquisition,
         observed: NDArray[np.float64],
+        lengthscales: NDArray[np.float64],
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return encoded configs worth proposing and their scores.
@@ -118,6 +121,7 @@ class Proposals:
         Args:
             acquisition: How much a config is worth trying.
             observed: Encoded observed and pending configs, the best first.
+            lengthscales: Over which length it changes, in each coordinate.
             rng: Source of the candidates.
         """
         coordinates = self._coordinates
@@ -129,7 +133,7 @@ class Proposals:
         # Climb from both kinds: the local ones alone would often climb the same hill.
         order = np.argsort(-scores, kind="stable")
         starts = [*order[order < len(spread)][:_CLIMBS], *order[order >= len(spread)][:_CLIMBS]]
-        climbed = coordinates.nearest(polish(acquisition, X[starts]))
+        climbed = coordinates.nearest(polish(acquisition, X[starts], lengthscales))
         return np.concatenate([X, climbed]), np.concatenate([scores, acquisition.value(climbed)])
 
 

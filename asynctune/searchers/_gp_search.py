@@ -151,10 +151,17 @@ class ModelSearch:
         scale: TargetScale,
         level: float,
     ) -> Evidence:
-        pending = self._space.encode([p.config for p in snapshot.pending])
-        X = np.concatenate([rows[data.trials], pending])
+        X = np.concatenate([rows[data.trials], self._pending(snapshot, rows)])
         if self._max_resource is None:
             return Evidence(X, None, data.values, scale, level)
         resources = np.concatenate([data.resources, [p.resource for p in snapshot.pending]])
         top = float(self._max_resource)
         return Evidence(X, resources / top, data.values, scale, level / top)
+
+    def _pending(self, snapshot: Snapshot, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the encodings of the pending configs, most of which are trials' and so known."""
+        numbers = {id(config): trial for trial, config in enumerate(snapshot.configs)}
+        trials = [numbers.get(id(p.config)) for p in snapshot.pending]
+        if None in trials:
+            return self._space.encode([p.config for p in snapshot.pending])
+        return rows[np.array(trials, dtype=np.intp)]

@@ -18,7 +18,7 @@ from asynctune.gp.targets import TargetScale
 _WHOLE_UP_TO = 40
 # Beyond, a refit is bounded, so that no proposal costs much more than the others. As it knows what
 # curvature to begin with, that is mostly enough; where it is not, the next one goes on.
-_EVALUATIONS = 4
+_EVALUATIONS = 3
 
 
 class Evidence(NamedTuple):

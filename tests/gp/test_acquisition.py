@@ -24,7 +24,8 @@ def quadrature(z):
 
 
 @pytest.mark.parametrize(
-    "z", [8.0, 1.0, 0.0, -0.5, -0.999, -1.0, -1.001, -5.0, -20.0, -39.9, -40.1, -300.0, -1e4, -1e6]
+    "z",
+    [8.0, 5.001, 5.0, 4.999, 1.0, 0.0, -0.5, -1.0, -5.0, -20.0, -39.9, -40.1, -300.0, -1e4, -1e6],
 )
 def test_log_ei_agrees_with_quadrature(z):
     expected = quadrature(z)
@@ -37,12 +38,12 @@ def test_log_ei_agrees_with_quadrature(z):
 
 
 def test_branches_meet_smoothly():
-    for edge in (-1.0, -40.0):
+    for edge in (5.0, -40.0):
         below, above = log_h(np.array([np.nextafter(edge, -np.inf), edge]))
         assert below == pytest.approx(above, rel=1e-13)
 
 
-@pytest.mark.parametrize("z", [3.0, 0.0, -0.9, -1.1, -10.0, -39.0, -41.0, -1e3])
+@pytest.mark.parametrize("z", [3.0, 0.0, -1.1, -10.0, -39.0, -41.0, -1e3])
 def test_gradient_agrees_with_finite_differences(z):
     sd, incumbent = 0.7, 0.2
     mean = incumbent - z * sd

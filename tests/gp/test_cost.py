@@ -60,8 +60,8 @@ def test_the_dearer_of_two_alike_is_left_alone():
             return np.zeros(len(X)), np.zeros_like(X)
 
     start = np.full((1, 2), 0.8)
-    assert polish(PerCost(Flat(), learned()), start)[0, 0] < 0.05
-    np.testing.assert_array_equal(polish(Flat(), start), [*start, *start])
+    assert polish(PerCost(Flat(), learned()), start, np.ones(2))[0, 0] < 0.05
+    np.testing.assert_array_equal(polish(Flat(), start, np.ones(2)), [*start, *start])
 
 
 @pytest.mark.parametrize(

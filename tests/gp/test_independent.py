@@ -10,7 +10,7 @@ from asynctune.gp.fit import fit
 from asynctune.gp.independent import independent_terms, markov_terms
 from asynctune.gp.levels import IndependentLogPosterior, level_parameters, level_posterior
 from asynctune.gp.likelihood import NegativeLogPosterior
-from asynctune.gp.matern import matern52, squared_distances
+from asynctune.gp.matern import matern52, squared_distances, with_squares
 from asynctune.gp.model import Model
 from asynctune.gp.posterior import Posterior
 from asynctune.gp.ranking import ENOUGH, level_weights
@@ -33,7 +33,7 @@ def dense(model, theta, data):
     mu, means, logs = theta[d + 2], theta[d + 3 : d + 3 + n], theta[d + 3 + n : d + 3 + 2 * n]
     at = [RUNGS.index(data.levels[i]) for i in data.at]
     scaled = data.X / np.exp(theta[:d])
-    K = matern52(squared_distances(scaled, scaled), np.exp(theta[d]))
+    K = matern52(squared_distances(scaled, with_squares(scaled)), np.exp(theta[d]))
     for i, r in enumerate(at):
         for j, s in enumerate(at):
             apart = abs(np.log(RUNGS[r] / RUNGS[s]))

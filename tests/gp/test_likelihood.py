@@ -6,7 +6,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from asynctune.gp.data import inputs
 from asynctune.gp.likelihood import NegativeLogPosterior
-from asynctune.gp.matern import matern52, squared_distances
+from asynctune.gp.matern import matern52, squared_distances, with_squares
 from asynctune.gp.model import Model
 from asynctune.gp.posterior import Posterior
 
@@ -69,7 +69,10 @@ def test_curvature_is_the_mean_hessian_over_data_that_the_process_would_bring(ke
     n = 30
     data, y, theta = problem(model, n)
     Z, terms, at = data.X / np.exp(theta[:2]), model.terms(theta, data.levels), data.at
-    K = matern52(squared_distances(Z, Z), np.exp(theta[2])) * terms.amplitude[at][:, at]
+    K = (
+        matern52(squared_distances(Z, with_squares(Z)), np.exp(theta[2]))
+        * terms.amplitude[at][:, at]
+    )
     K += terms.offset[at][:, at] + np.exp(theta[3]) * np.eye(n)
     # Points with that mean and covariance: the mean of a quadratic over them is exact.
     roots = np.sqrt(n) * np.linalg.cholesky(K).T

@@ -99,3 +99,14 @@ def test_evaluations_are_counted_and_spared_where_nothing_is_gained():
     calls.clear()
     descended(objective, [[0.0, 0.0], [0.0, 0.0]])
     assert len(calls) == 1
+
+
+def test_a_step_leaves_alone_what_is_held():
+    A = np.array([[3.0, 1.0, 0.5], [1.0, 2.0, 0.3], [0.5, 0.3, 1.0]])
+    # Two coordinates start at bounds they would leave; the others' best step is one step away.
+    objective = bowl(A, np.array([-1.0, 0.5, 3.0]))
+    descent = descended(
+        objective, [[0.0, 0.2, 1.0]], bounds=(0.0, 1.0), n=2, curvature=lambda _: A[None]
+    )
+    best = 0.5 - (A[1, 0] * 1.0 + A[1, 2] * -2.0) / A[1, 1]
+    np.testing.assert_allclose(descent.X, [[0.0, best, 1.0]], rtol=1e-12)

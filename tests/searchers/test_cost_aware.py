@@ -44,8 +44,8 @@ def spent_until(target, cost, seed):
 
 
 def test_a_good_config_costs_less_to_find_when_costs_are_known():
-    with_cost = [spent_until(0.03, learned(), seed) for seed in range(5)]
-    without = [spent_until(0.03, None, seed) for seed in range(5)]
+    with_cost = [spent_until(0.03, learned(), seed) for seed in range(9)]
+    without = [spent_until(0.03, None, seed) for seed in range(9)]
     assert np.isfinite(with_cost).all()
     assert np.median(with_cost) < 0.7 * np.median(without)
 
