@@ -1,6 +1,7 @@
 """Cholesky factors and what is solved with them, on LAPACK directly."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.linalg.blas import dsyr, dtrmm, dtrsm, dtrsv
@@ -27,17 +28,14 @@ def factorise(K: Matrix) -> Matrix:
     Raises:
         ValueError: If `K` is not finite, or far from positive semi-definite.
     """
-    level = _level(np.diagonal(K))
-    factor: Matrix = np.empty_like(K, order="F")
-    for jitter in _JITTERS:
+
+    def copy() -> Matrix:
         # The transpose of a symmetric matrix is as good, and its copy is a straight one.
-        np.copyto(factor.T, K)
-        if jitter:
-            factor[np.diag_indices_from(factor)] += jitter * level
-        _, info = dpotrf(factor, lower=1, clean=1, overwrite_a=1)
-        if info == 0:
-            return factor
-    raise _hopeless(info, len(K))
+        fresh: Matrix = np.empty_like(K, order="F")
+        np.copyto(fresh.T, K)
+        return fresh
+
+    return _factorise(copy, np.diagonal(K))
 
 
 def factorise_triangle(K: Vector, diagonal: Indices) -> Matrix:
@@ -47,29 +45,24 @@ def factorise_triangle(K: Vector, diagonal: Indices) -> Matrix:
         K: Shape ``(n (n + 1) / 2,)``.
         diagonal: Where its diagonal is, shape ``(n,)``.
     """
-    level = _level(K[diagonal])
+    return _factorise(lambda: lower(K, len(diagonal)), K[diagonal])
+
+
+def _factorise(copy: Callable[[], Matrix], diagonal: Vector) -> Matrix:
+    """Factorise a copy of a matrix, one after the other, with ever more jitter on its diagonal."""
+    level = float(diagonal.mean())
+    if not math.isfinite(level):
+        raise ValueError(f"a covariance matrix must be finite; the mean of its diagonal is {level}")
     for jitter in _JITTERS:
-        factor = lower(K, len(diagonal))
+        factor = copy()
         if jitter:
             factor[np.diag_indices_from(factor)] += jitter * level
         _, info = dpotrf(factor, lower=1, clean=1, overwrite_a=1)
         if info == 0:
             return factor
-    raise _hopeless(info, len(diagonal))
-
-
-def _level(diagonal: Vector) -> float:
-    """Return the mean of a covariance matrix's diagonal, which jitter is measured by."""
-    level = float(diagonal.mean())
-    if not math.isfinite(level):
-        raise ValueError(f"a covariance matrix must be finite; the mean of its diagonal is {level}")
-    return level
-
-
-def _hopeless(pivot: int, n: int) -> ValueError:
-    return ValueError(
+    raise ValueError(
         f"a covariance matrix must be positive semi-definite; with jitter {_JITTERS[-1]:g} times "
-        f"the mean of its diagonal the pivot {pivot} of {n} is still negative"
+        f"the mean of its diagonal the pivot {info} of {len(diagonal)} is still negative"
     )
 
 
