@@ -39,7 +39,7 @@ _LEVELS_A_TRIAL: Final = 1.5
 TARGETS: Final = {"Optuna GP": 1 / 8, "Syne Tune BO": 1 / 8, "Syne Tune MOBSTER": 1 / 50}
 OURS: Final = {"BO": "asynctune BO", "MOBSTER": "asynctune MOBSTER"}
 RIVALS: Final = {
-    "BO": ("Optuna GP", "Syne Tune BO", "BoTorch qLogEI", "Optuna TPE", "SMAC HPO"),
+    "BO": ("Optuna GP", "Syne Tune BO", "BoTorch qLogEI"),
     "MOBSTER": ("Syne Tune MOBSTER",),
 }
 
