@@ -25,7 +25,10 @@ def quadrature(z):
 
 @pytest.mark.parametrize(
     "z",
-    [8.0, 5.001, 5.0, 4.999, 1.0, 0.0, -0.5, -1.0, -5.0, -20.0, -39.9, -40.1, -300.0, -1e4, -1e6],
+    [
+        *(8.0, 5.001, 5.0, 4.999, 1.0, 0.0, -0.5, -0.999, -1.0, -1.001, -5.0, -20.0),
+        *(-39.9, -40.1, -300.0, -1e4, -1e6),
+    ],
 )
 def test_log_ei_agrees_with_quadrature(z):
     expected = quadrature(z)
@@ -39,11 +42,15 @@ def test_log_ei_agrees_with_quadrature(z):
 
 def test_branches_meet_smoothly():
     for edge in (5.0, -40.0):
-        below, above = log_h(np.array([np.nextafter(edge, -np.inf), edge]))
-        assert below == pytest.approx(above, rel=1e-13)
+        z = np.array([np.nextafter(edge, -np.inf), edge, np.nextafter(edge, np.inf)])
+        assert log_h(z) == pytest.approx(np.full(3, log_h(z)[1]), rel=1e-13)
+        # Of a standard deviation of 1, z is the incumbent less the mean.
+        ei = log_ei(-z, np.ones(3), 0.0)
+        for gradient in (ei.d_mean, ei.d_sd):
+            assert gradient == pytest.approx(np.full(3, gradient[1]), rel=1e-9)
 
 
-@pytest.mark.parametrize("z", [3.0, 0.0, -1.1, -10.0, -39.0, -41.0, -1e3])
+@pytest.mark.parametrize("z", [3.0, 0.0, -0.9, -1.1, -10.0, -39.0, -41.0, -1e3])
 def test_gradient_agrees_with_finite_differences(z):
     sd, incumbent = 0.7, 0.2
     mean = incumbent - z * sd

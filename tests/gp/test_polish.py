@@ -80,5 +80,7 @@ def test_what_is_highest_at_a_corner_ends_there_exactly():
         def value_with_gradient(self, X):
             return X.sum(axis=1), np.ones_like(X)
 
-    found = polish(Slope(), np.full((1, 3), 0.9), np.array([0.3, 0.7, 1.5]))
+    lengths = np.array([0.41, 0.72, 1.87])
+    assert (1.0 / lengths * lengths < 1.0).any()  # as units, these would fall short of it
+    found = polish(Slope(), np.full((1, 3), 0.9), lengths)
     np.testing.assert_array_equal(found[0], np.ones(3))
