@@ -232,8 +232,8 @@ class NegativeLogPosterior:
         derivatives[d + 2 :] += np.take(terms.d_offset.reshape(p - d - 2, -1), levels, axis=1)
         covariance = derivatives[d] + derivatives[d + 1]
         covariance += np.take(terms.offset, levels)
-        lower = invert_factor(factorise(covariance))
-        inverse = lower + lower.T
+        half = invert_factor(factorise(covariance))
+        inverse = half + half.T
         inverse.flat[:: m + 1] *= 0.5
         return derivatives, inverse
 
